@@ -1,0 +1,60 @@
+"""The face of the package: one table of names, each served from its room when it is first asked for (PEP 562).
+
+Knows where names live and no logic. Nothing is imported here at load time, so `import eventsock.basic` loads no event loop.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import AcceptError as AcceptError
+    from .errors import BusyError as BusyError
+    from .errors import Cancelled as Cancelled
+    from .errors import ConnectError as ConnectError
+    from .errors import Deadlock as Deadlock
+    from .errors import EventsockError as EventsockError
+    from .errors import IncompleteRead as IncompleteRead
+    from .errors import LineTooLong as LineTooLong
+    from .errors import ListenError as ListenError
+    from .errors import LoopClosedError as LoopClosedError
+    from .errors import LoopStateError as LoopStateError
+    from .errors import MeetingClosed as MeetingClosed
+    from .errors import NoEventLoopError as NoEventLoopError
+    from .errors import NotAwaited as NotAwaited
+    from .errors import PoolStopped as PoolStopped
+    from .errors import ResolveError as ResolveError
+    from .errors import SocketError as SocketError
+    from .errors import StreamClosed as StreamClosed
+    from .errors import StreamError as StreamError
+    from .errors import TaskCancelled as TaskCancelled
+    from .errors import UnsupportedOptionError as UnsupportedOptionError
+
+__version__ = "0.1.0"
+
+# Which room holds which names. The imports above say the same to type checkers; a test compares the two.
+_ROOMS = {
+    "errors": """
+        AcceptError BusyError Cancelled ConnectError Deadlock EventsockError IncompleteRead LineTooLong ListenError LoopClosedError
+        LoopStateError MeetingClosed NoEventLoopError NotAwaited PoolStopped ResolveError SocketError StreamClosed StreamError
+        TaskCancelled UnsupportedOptionError
+    """,
+}
+
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
+
+__all__ = [*_HOME]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    room = _HOME.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{room}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})
