@@ -161,15 +161,15 @@ def _let_go(failure: BaseException) -> None:
     """Frees what the frames of a failed test hold: descriptors closed in the midst of a later test would be laid to its charge."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [failure]
-    while waiting:
-        error = waiting.pop()
-        if error is None or id(error) in seen:
-            continue
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        waiting += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        while waiting:
+            error = waiting.pop()
+            if error is None or id(error) in seen:
+                continue
+            seen.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            waiting += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
         gc.collect()
 
 
