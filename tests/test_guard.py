@@ -32,8 +32,8 @@ _CASES = {
     "unclosed_in_a_knot": ("unclosed <socket", "knot = [socket.socket()]; knot.append(knot)"),
     "unraisable": ("ZeroDivisionError", "Ungraceful()"),
     "thread_error": ("ZeroDivisionError", "runner = threading.Thread(target=lambda: 1 / 0); runner.start(); runner.join()"),
-    "failing": ("assert not <socket", "ours = socket.socket(); assert not ours"),
-    "after_failing": ("", "pass"),
+    "failing": ("assert not <socket", "ours = socket.socket(); numbers.append(ours.fileno()); assert not ours"),
+    "after_failing": ("", "assert not os.path.exists(f'/proc/self/fd/{numbers[0]}')"),
     "property": ("", "hypothesis.given(hypothesis.strategies.integers())(lambda number: None)()"),
 }
 
@@ -41,6 +41,7 @@ _HEAD = """
 import os, resource, signal, socket, subprocess, sys, threading, time, warnings
 import hypothesis, hypothesis.strategies
 kept = []
+numbers = []
 never = threading.Event()
 own = socket.socket()
 own.setblocking(False)
