@@ -169,6 +169,9 @@ def _let_go(failure: BaseException) -> None:
                 continue
             seen.add(id(error))
             traceback.clear_frames(error.__traceback__)
+            # Before 3.13 a frame keeps a copy of its locals for those who looked; another look brings the copy up to date.
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                _ = frame.f_locals
             waiting += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
         gc.collect()
 
