@@ -5,9 +5,7 @@ Knows where names live and no logic. Nothing is imported here at load time, so `
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # importing typing or importlib would cost more than all of `eventsock.basic`
 if TYPE_CHECKING:
     from .errors import AcceptError as AcceptError
     from .errors import BusyError as BusyError
@@ -44,16 +42,20 @@ _ROOMS = {
 
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = [*_HOME]
 
 
-def __getattr__(name: str) -> object:
-    room = _HOME.get(name)
-    if room is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{room}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for an object
+
+    def __getattr__(name: str) -> object:
+        room = _HOME.get(name)
+        if room is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value: object = getattr(import_module(f"{__name__}.{room}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

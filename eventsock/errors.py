@@ -9,8 +9,11 @@ from __future__ import annotations
 import errno as _errno
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any
+
+TYPE_CHECKING = False  # typing itself would be half of what `import eventsock.basic` costs
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 __all__ = [
     "AcceptError",
@@ -55,33 +58,39 @@ _TRANSIENT = {
 _combined: dict[tuple[type, type], type] = {}
 
 
-def _combine(cls: type[SocketError], builtin: type[OSError]) -> type[SocketError]:
+def _combine(cls: type[SocketError], builtin: type[Exception]) -> type[SocketError]:
     """The subclass of both `cls` and `builtin`, so that `except ConnectionRefusedError` catches a `ConnectError`."""
     if issubclass(cls, builtin):
         return cls
     made = _combined.get((cls, builtin))
     if made is None:
         # Shown under the public name: a traceback then says `ConnectError`, which is what one looks up.
-        namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_public": cls}
+        namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_public": cls, "_also": builtin}
         made = _combined[cls, builtin] = type(cls.__name__, (cls, builtin), namespace)
     return made
+
+
+def _rebuild(public: type[SocketError], also: type[Exception] | None, errno: int, strerror: str) -> SocketError:
+    return (public if also is None else _combine(public, also))(errno, strerror)
 
 
 class SocketError(EventsockError, OSError):
     """The kernel (or the resolver) refused a socket operation.
 
     `errno` is the system's number and `strerror` its text; `address` is the peer or local address, or None; `sent` is the number
-    of bytes that went out before a write failed. An instance is also of the built-in class that belongs to its errno
-    (`ConnectionRefusedError`, `TimeoutError`, …), so either name catches it.
+    of bytes that went out before a write failed, `partial` the bytes that had come before a read did. An instance is also of the
+    built-in class that belongs to its errno (`ConnectionRefusedError`, `TimeoutError`, …), so either name catches it.
     """
 
     _action = "socket operation failed"
     _public: type[SocketError]
+    _also: type[Exception] | None = None
 
     errno: int
     strerror: str
     address: object
     sent: int
+    partial: bytes = b""
 
     def __new__(cls, errno: int, strerror: str | None = None, *, address: object = None, sent: int = 0) -> SocketError:
         builtin = _BUILTIN_OF_ERRNO.get(errno)
@@ -98,6 +107,11 @@ class SocketError(EventsockError, OSError):
         number = _errno.EIO if error.errno is None else error.errno
         return cls(number, error.strerror or str(error), address=address, sent=sent)
 
+    @classmethod
+    def refused(cls, errno: int, strerror: str, *, address: object = None) -> SocketError:
+        """The error of this class for an argument that is refused before any system call: also a `ValueError`."""
+        return _combine(cls, ValueError)(errno, strerror, address=address)
+
     @property
     def transient(self) -> bool:
         """Whether the same call may succeed later: refused, unreachable, timed out, network down, look-up to be tried again."""
@@ -111,7 +125,7 @@ class SocketError(EventsockError, OSError):
     def __reduce__(self) -> tuple[Any, ...]:
         # The combined classes have no importable name; a pickle names the public one, which combines again.
         public = getattr(type(self), "_public", type(self))
-        return public, (self.errno, self.strerror), self.__dict__ or None
+        return _rebuild, (public, self._also, self.errno, self.strerror), self.__dict__ or None
 
 
 class ConnectError(SocketError):
@@ -131,15 +145,6 @@ class ConnectError(SocketError):
         if len(self.attempts) > 1:
             text += "; tried " + "; ".join(f"{each.address}: {each.strerror}" for each in self.attempts)
         return text
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if isinstance(self, socket.gaierror):
-            return _rebuild_unresolved, (ConnectError, self.errno, self.strerror), self.__dict__ or None
-        return super().__reduce__()
-
-
-def _rebuild_unresolved(cls: type[ConnectError], errno: int, strerror: str) -> ConnectError:
-    return _combine(cls, socket.gaierror)(errno, strerror)  # type: ignore[return-value]
 
 
 class ListenError(SocketError):
@@ -194,7 +199,7 @@ class _Provenance:
         return f"{what}{by}{reason}"
 
 
-class TaskCancelled(EventsockError, _Provenance):
+class TaskCancelled(EventsockError, _Provenance):  # noqa: N818 - the contract's name
     """Raised by `await_result()` when the awaited task was cancelled. `reason` and `by` are those given to `cancel`."""
 
     def __init__(self, reason: object = None, by: object = None) -> None:
@@ -206,7 +211,7 @@ class TaskCancelled(EventsockError, _Provenance):
         return self._tell("the task was cancelled")
 
 
-class Cancelled(BaseException, _Provenance):  # noqa: N818 - it is a signal, not an error
+class Cancelled(BaseException, _Provenance):
     """Raised inside a task that is being cancelled, at its `await_…`. A `finally` may await; do not swallow it."""
 
     def __init__(self, reason: object = None, by: object = None) -> None:
