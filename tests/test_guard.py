@@ -11,6 +11,7 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
+
 from conftest import ROOT
 
 _CASES = {
