@@ -1,6 +1,6 @@
 """What every test is held to, and the few things that many tests need.
 
-A test leaves the process as it found it: descriptors, threads, children, signal handlers, hooks, limits, the loops of the thread.
+A test leaves the process as it found it: descriptors, threads, children, signal handlers, hooks, limits, loops.
 Must not import the package at load time: a test of what an import loads would find it loaded. Tested itself in test_guard.py.
 """
 
@@ -28,6 +28,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 _FDS = "/proc/self/fd"
+_LOOPS = "eventsock.loop.current"
 _FAILURE = pytest.StashKey[BaseException]()
 
 # A slow machine is no fault of the code, and what hangs is caught by the time limit of the test.
@@ -147,6 +148,23 @@ def _restore_descriptor_limit(limit: tuple[int, int]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
+def default_event_loop() -> Any:
+    return getattr(sys.modules.get(_LOOPS), "_default", None)
+
+
+def _restore_default_event_loop(loop: Any) -> None:
+    # There is no public way back to none, as for a program there is no need of one.
+    vars(sys.modules[_LOOPS])["_default"] = loop
+
+
+def loop_of_this_thread() -> Any:
+    return getattr(getattr(sys.modules.get(_LOOPS), "here", None), "loop", None)
+
+
+def _restore_loop_of_this_thread(loop: Any) -> None:
+    sys.modules[_LOOPS].here.loop = loop
+
+
 # How to read a switch of the process, and how to put it back.
 _SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
     (signal_handlers, _restore_signal_handlers),
@@ -154,6 +172,8 @@ _SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], object]]] = [
     (hooks, _restore_hooks),
     (descriptor_limit, _restore_descriptor_limit),
     (os.getcwd, os.chdir),
+    (default_event_loop, _restore_default_event_loop),
+    (loop_of_this_thread, _restore_loop_of_this_thread),
 ]
 
 
@@ -174,6 +194,14 @@ def _let_go(failure: BaseException) -> None:
                 _ = frame.f_locals
             waiting += [error.__cause__, error.__context__, *getattr(error, "exceptions", ())]
         gc.collect()
+
+
+@pytest.fixture
+def default_loop_put_back() -> Iterator[None]:
+    """For a test that sets the default loop (and closes it itself): what was the default before is so again."""
+    was = default_event_loop()
+    yield
+    _restore_default_event_loop(was)
 
 
 @pytest.fixture
