@@ -28,6 +28,24 @@ if TYPE_CHECKING:
     from .errors import StreamError as StreamError
     from .errors import TaskCancelled as TaskCancelled
     from .errors import UnsupportedOptionError as UnsupportedOptionError
+    from .loop.current import get_default_event_loop as get_default_event_loop
+    from .loop.current import running_event_loop as running_event_loop
+    from .loop.current import set_default_event_loop as set_default_event_loop
+    from .loop.event_loop import EventLoop as EventLoop
+    from .loop.event_loop import Statistics as Statistics
+    from .loop.timers import Timeout as Timeout
+    from .tasks.a_sync import a_sync as a_sync
+    from .tasks.a_sync import await_call as await_call
+    from .tasks.a_sync import get_resume as get_resume
+    from .tasks.a_sync import run as run
+    from .tasks.task import Task as Task
+    from .tasks.waitable import Await as Await
+    from .tasks.waitable import waitable as waitable
+    from .tasks.waits import await_callback as await_callback
+    from .tasks.waits import await_readable as await_readable
+    from .tasks.waits import await_sleep as await_sleep
+    from .tasks.waits import await_writable as await_writable
+    from .tasks.waits import await_yield as await_yield
 
 __version__ = "0.1.0"
 
@@ -38,6 +56,13 @@ _ROOMS = {
         LoopStateError MeetingClosed NoEventLoopError NotAwaited PoolStopped ResolveError SocketError StreamClosed StreamError
         TaskCancelled UnsupportedOptionError
     """,
+    "loop.current": "get_default_event_loop running_event_loop set_default_event_loop",
+    "loop.event_loop": "EventLoop Statistics",
+    "loop.timers": "Timeout",
+    "tasks.a_sync": "a_sync await_call get_resume run",
+    "tasks.task": "Task",
+    "tasks.waitable": "Await waitable",
+    "tasks.waits": "await_callback await_readable await_sleep await_writable await_yield",
 }
 
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -1,0 +1,1 @@
+"""Dumps, watchdog, monitor: on hooks and statistics only."""

@@ -1,0 +1,1 @@
+"""One small file per host, on the public embedding contract only."""

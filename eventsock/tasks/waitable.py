@@ -1,0 +1,87 @@
+"""What an `await_…` procedure returns: usable with `yield from` in a generator and with `await` in an `async def`.
+
+Knows Python's generator protocol and nothing of tasks or loops. Whether a forgotten `yield from` is looked for is decided here,
+once for the process, so that without it the procedures are bare generators and cost nothing more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+import warnings
+from collections.abc import Awaitable, Callable, Generator
+from functools import wraps
+from inspect import isgeneratorfunction
+from typing import Any, ParamSpec, TypeVar
+
+from ..errors import NotAwaited
+
+__all__ = ["Await", "waitable"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+DEBUG = sys.flags.dev_mode or os.environ.get("EVENTSOCK_DEBUG", "") not in ("", "0")
+
+
+class Await(Generator[Any, Any, T_co], Awaitable[T_co]):
+    """The type of what an `await_…` procedure returns: `yield from` it, or `await` it, once; either gives a `T`."""
+
+
+def waitable(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await[T]]:
+    """Make what the generator function `function` returns usable with `yield from` and with `await`.
+
+    `TypeError`: `function` is no generator function. Under `python -X dev` or `EVENTSOCK_DEBUG=1`, a call whose result is never
+    run warns `NotAwaited`.
+    """
+    if not isgeneratorfunction(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"waitable() decorates a generator function; {name} contains no yield (an async def needs no decorator)")
+    return _watched(function) if DEBUG else types.coroutine(function)  # type: ignore[return-value]
+
+
+def _watched(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await[T]]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> _Watched[T]:
+        caller = sys._getframe(1)
+        return _Watched(function(*args, **kwargs), function.__qualname__, caller.f_code.co_filename, caller.f_lineno)
+
+    return call
+
+
+class _Watched(Await[T]):
+    """A generator that says so if nobody ever runs it. A bare one is silent, worse than a coroutine."""
+
+    __slots__ = ("_file", "_generator", "_line", "_name", "_run")
+
+    def __init__(self, generator: Generator[Any, Any, T], name: str, file: str, line: int) -> None:
+        self._run = False
+        self._generator = generator
+        self._name = name
+        self._file = file
+        self._line = line
+
+    def __iter__(self) -> Generator[Any, Any, T]:
+        self._run = True
+        return self._generator
+
+    __await__ = __iter__
+
+    def send(self, value: Any) -> Any:
+        self._run = True
+        return self._generator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._run = True
+        return self._generator.throw(*error)
+
+    def close(self) -> None:
+        self._run = True
+        self._generator.close()
+
+    def __del__(self) -> None:
+        if not self._run:
+            text = f"{self._name}() was called and never run: write `yield from {self._name}(…)`, or `await` in an async def"
+            warnings.warn_explicit(text, NotAwaited, self._file, self._line)

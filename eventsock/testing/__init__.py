@@ -1,0 +1,1 @@
+"""A virtual clock and scripted faults, for users' tests and ours."""

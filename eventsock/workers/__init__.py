@@ -1,0 +1,1 @@
+"""Workers: threads, pools, other loops. Delivers by posting; must not know sockets."""
