@@ -65,13 +65,16 @@ def _combine(cls: type[SocketError], builtin: type[Exception]) -> type[SocketErr
     made = _combined.get((cls, builtin))
     if made is None:
         # Shown under the public name: a traceback then says `ConnectError`, which is what one looks up.
-        namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_public": cls, "_also": builtin}
+        public = getattr(cls, "_public", cls)
+        namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "_public": public, "_also": (*cls._also, builtin)}
         made = _combined[cls, builtin] = type(cls.__name__, (cls, builtin), namespace)
     return made
 
 
-def _rebuild(public: type[SocketError], also: type[Exception] | None, errno: int, strerror: str) -> SocketError:
-    return (public if also is None else _combine(public, also))(errno, strerror)
+def _rebuild(cls: type[SocketError], also: tuple[type[Exception], ...], errno: int, strerror: str) -> SocketError:
+    for builtin in also:
+        cls = _combine(cls, builtin)
+    return cls(errno, strerror)
 
 
 class SocketError(EventsockError, OSError):
@@ -84,7 +87,7 @@ class SocketError(EventsockError, OSError):
 
     _action = "socket operation failed"
     _public: type[SocketError]
-    _also: type[Exception] | None = None
+    _also: tuple[type[Exception], ...] = ()
 
     errno: int
     strerror: str
