@@ -15,7 +15,7 @@ from ..errors import Cancelled, LoopStateError, TaskCancelled
 from ..loop.event_loop import EventLoop
 from .waitable import Await, waitable
 
-__all__ = ["SUSPENDED", "Task", "Wait", "current_task"]
+__all__ = ["BUDGET", "SUSPENDED", "TURN", "Task", "Wait", "current_task", "get_current"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,10 @@ class _Suspended:
 
 
 SUSPENDED = _Suspended()
+
+# A task that did this many operations in a row without waiting gives a turn away (yields `TURN`) before the next one is tried,
+# so that a socket which is always ready starves neither timeouts nor the other sockets.
+BUDGET = 100
 
 
 class _Standing:
@@ -61,12 +65,12 @@ ENDED = _Standing("nothing: it has ended", False)
 # The task whose code runs. Set once, in the task's own context: switching tasks then sets nothing. Other code that runs in a copy
 # of that context (a foreign loop's task, say) is told apart by the task's being suspended or ended then.
 _current: ContextVar[Task[Any] | None] = ContextVar("eventsock task", default=None)
-_get = _current.get
+get_current = _current.get
 
 
 def current_task(what: str = "an await_ procedure") -> Task[Any]:
     """The task whose code is running. `LoopStateError`: there is none."""
-    task = _get()
+    task = get_current()
     if task is None or task.waits_for is not None:
         raise LoopStateError(f"{what} was called outside a task: start one with a_sync(f) or run(f)")
     return task
@@ -86,6 +90,7 @@ class Task(Generic[T]):
         "_send",
         "_strikes",
         "_watchers",
+        "eager",
         "loop",
         "owner",
         "raw_allowed",
@@ -95,6 +100,8 @@ class Task(Generic[T]):
     def __init__(self, loop: EventLoop, context: Context, name: str, origin: str | None) -> None:
         self.loop = loop
         self.waits_for: Wait | None = None
+        # How many operations in a row needed no waiting; see `BUDGET`.
+        self.eager = 0
         # Who answers for the task's error: a group, or nobody.
         self.owner: Callable[[Task[Any]], object] | None = None
         self._name = name
@@ -135,6 +142,7 @@ class Task(Generic[T]):
     def wake(self, value: object = None) -> None:
         """Run from the present await to the next one; the await gives `value`. The loop calls it, or an armed wait does."""
         self.waits_for = None
+        self.eager = 0
         try:
             token = self._context.run(self._send, value)  # type: ignore[union-attr]
         except StopIteration as stop:
@@ -193,7 +201,7 @@ class Task(Generic[T]):
         if self.done:
             return False
         if not self._strikes:
-            by = _get()
+            by = get_current()
             self.strike(Cancelled(reason, by))
         return True
 
@@ -332,7 +340,7 @@ class Task(Generic[T]):
     @staticmethod
     def current() -> Task[Any] | None:
         """The task whose code is running, or None."""
-        task = _get()
+        task = get_current()
         return None if task is None or task.waits_for is not None else task
 
     @property
