@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from .listen import listen_on_unix_socket as listen_on_unix_socket
     from .names import peer_name as peer_name
     from .names import socket_name as socket_name
+    from .passing import receive_descriptors as receive_descriptors
+    from .passing import send_descriptors as send_descriptors
+    from .ports import abandon_port as abandon_port
+    from .ports import io_ports as io_ports
+    from .ports import port_socket as port_socket
     from .receiving import accept_ready as accept_ready
     from .receiving import receive as receive
     from .receiving import receive_exactly as receive_exactly
@@ -73,6 +78,8 @@ _ROOMS = {
     "eventsock.basic.descriptors": "close_fd set_fd_blocking set_fd_non_blocking set_ignore_sigpipe shutdown",
     "eventsock.basic.listen": "listen_on_ipv4_socket listen_on_ipv6_socket listen_on_unix_socket",
     "eventsock.basic.names": "peer_name socket_name",
+    "eventsock.basic.passing": "receive_descriptors send_descriptors",
+    "eventsock.basic.ports": "abandon_port io_ports port_socket",
     "eventsock.basic.receiving": "accept_ready receive receive_exactly receive_from receive_from_into receive_into receive_ready",
     "eventsock.basic.resolve": "AddressInfo address_information name_information",
     "eventsock.basic.sending": "send send_all send_to write_bytes write_string",
