@@ -34,6 +34,23 @@ if TYPE_CHECKING:
     from .loop.event_loop import EventLoop as EventLoop
     from .loop.event_loop import Statistics as Statistics
     from .loop.timers import Timeout as Timeout
+    from .sockets.accept import await_accept as await_accept
+    from .sockets.accept import await_accept_ipv4_connection as await_accept_ipv4_connection
+    from .sockets.accept import await_accept_ipv6_connection as await_accept_ipv6_connection
+    from .sockets.accept import await_accept_unix_connection as await_accept_unix_connection
+    from .sockets.connect import await_connect as await_connect
+    from .sockets.connect import await_connect_to_host as await_connect_to_host
+    from .sockets.connect import await_connect_to_ipv4_host as await_connect_to_ipv4_host
+    from .sockets.connect import await_connect_to_ipv6_host as await_connect_to_ipv6_host
+    from .sockets.connect import await_connect_to_unix_host as await_connect_to_unix_host
+    from .sockets.serve import await_serve as await_serve
+    from .sockets.stream import Stream as Stream
+    from .sockets.transfer import await_receive as await_receive
+    from .sockets.transfer import await_receive_from as await_receive_from
+    from .sockets.transfer import await_receive_into as await_receive_into
+    from .sockets.transfer import await_send as await_send
+    from .sockets.transfer import await_send_all as await_send_all
+    from .sockets.transfer import await_send_to as await_send_to
     from .tasks.a_sync import a_sync as a_sync
     from .tasks.a_sync import await_call as await_call
     from .tasks.a_sync import get_resume as get_resume
@@ -59,6 +76,13 @@ _ROOMS = {
     "loop.current": "get_default_event_loop running_event_loop set_default_event_loop",
     "loop.event_loop": "EventLoop Statistics",
     "loop.timers": "Timeout",
+    "sockets.accept": "await_accept await_accept_ipv4_connection await_accept_ipv6_connection await_accept_unix_connection",
+    "sockets.connect": """
+        await_connect await_connect_to_host await_connect_to_ipv4_host await_connect_to_ipv6_host await_connect_to_unix_host
+    """,
+    "sockets.serve": "await_serve",
+    "sockets.stream": "Stream",
+    "sockets.transfer": "await_receive await_receive_from await_receive_into await_send await_send_all await_send_to",
     "tasks.a_sync": "a_sync await_call get_resume run",
     "tasks.task": "Task",
     "tasks.waitable": "Await waitable",

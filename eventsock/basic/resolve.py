@@ -108,6 +108,11 @@ class Query:
         self.asked = _written(self._node, self._service)
         self.instant = isinstance(self._service, int) and (self._node is None or _is_numeric(self._node))
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal questions."""
+        return self._node, self._service, self._family, self._type, self._protocol, self._flags
+
     def answer(self) -> list[AddressInfo]:
         """Asks the resolver. Raises `ResolveError`."""
         try:

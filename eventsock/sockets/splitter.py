@@ -30,7 +30,7 @@ _COPIED = 65536
 class Splitter:
     """Holds what was received and not yet taken. `limit` (bytes) bounds a line or a delimited record."""
 
-    __slots__ = ("data", "_overlong", "_position", "_scanned", "ended", "limit")
+    __slots__ = ("_overlong", "_position", "_scanned", "data", "ended", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -91,7 +91,7 @@ class Splitter:
             self._position = self._scanned = 0
         else:
             self._position = self._scanned = end + 1
-        return data[position:end] if data.__class__ is bytes else bytes(memoryview(data)[position:end])  # type: ignore[return-value]
+        return data[position:end] if data.__class__ is bytes else bytes(memoryview(data)[position:end])
 
     def _unfinished_line(self) -> bytes | More | None:
         if self._overlong:
@@ -134,7 +134,7 @@ class Splitter:
         if not self._position and 0 < len(data) <= most and data.__class__ is bytes:
             self.data = b""
             self._scanned = 0
-            return data  # type: ignore[return-value]
+            return data
         if not self.held and not self.ended:
             return MORE
         return self._cut(min(most, self.held))
@@ -149,7 +149,7 @@ class Splitter:
         begin = self._position
         self._take_to(begin + size)
         if data.__class__ is bytes:
-            return data[begin : begin + size] if begin or size != len(data) else data  # type: ignore[return-value]
+            return data[begin : begin + size] if begin or size != len(data) else data
         return bytes(memoryview(data)[begin : begin + size])
 
     def _take_to(self, position: int) -> None:

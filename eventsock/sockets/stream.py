@@ -6,14 +6,12 @@ the loop wakes the task at `yield SUSPENDED` in `_await_unit`, which receives it
 
 from __future__ import annotations
 
-import errno
 import socket
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..basic.arguments import checked_size, readable_bytes
 from ..errors import LoopStateError, SocketError, StreamClosed
-from ..loop.current import resolve_loop
 from ..loop.event_loop import EventLoop
 from ..tasks.task import BUDGET, SUSPENDED, TURN, Task, current_task, get_current
 from ..tasks.waitable import Await, waitable
@@ -45,7 +43,20 @@ class Stream:
     chez-a-sync.
     """
 
-    __slots__ = ("__weakref__", "_channel", "_closed", "_descriptor", "_drained", "_input", "_line", "_loop", "_reading", "_recv", "_send", "_writing")
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "_closed",
+        "_descriptor",
+        "_drained",
+        "_input",
+        "_line",
+        "_loop",
+        "_reading",
+        "_recv",
+        "_send",
+        "_writing",
+    )
 
     def __init__(self, sock_or_fd: FileDescriptorLike, *, limit: int = 65536) -> None:
         if checked_size(limit, "limit") < 1:
@@ -276,9 +287,21 @@ class Stream:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        line = await self.await_getline()
+        if line is None:
+            raise StopAsyncIteration
+        return line
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"descriptor {self.fileno()}"
         return f"<{type(self).__name__} {state}>"
-
-
-_ = errno, resolve_loop
