@@ -62,12 +62,21 @@ class Statistics(NamedTuple):
 class Resident(Protocol):
     """Who lives in a loop and must be closed with it."""
 
-    def shut(self) -> None: ...
+    def shut(self) -> bool | None:
+        """End now; False: cannot, it is on the stack below the call."""
+
     def report(self) -> str: ...
 
 
 def _debug_by_default() -> bool:
     return sys.flags.dev_mode or os.environ.get("EVENTSOCK_DEBUG", "") not in ("", "0")
+
+
+class _Nest(NamedTuple):
+    """An open `nested()` block; compared by identity."""
+
+    depth: int
+    outer: _Nest | None
 
 
 class EventLoop:
@@ -111,9 +120,14 @@ class EventLoop:
         self._blocked = False
         self._lock = threading.RLock()
         self._thread: int | None = None
-        self._nesting = 0
         self._depth = 0
+        # The innermost open `nested()` block: the depth it was opened at, and the block around it.
+        self._nest: _Nest | None = None
+        self._doomed = False
+        # Who steps the loop in its place; None: nobody, so it may run.
+        self.host: object | None = None
         self._unserved: tuple[list[tuple[int, int]], int] | None = None
+        self._fired: list[tuple[int, int]] = []
         self._error: BaseException | None = None
         self._refusal: LoopStateError | None = None
         self._unguarded = self._throttle is None  # a post needs no second look while callbacks are served
@@ -317,10 +331,15 @@ class EventLoop:
     def run(self) -> None:
         """Serve until nothing is left to do, or until `quit` or `close`. May be called again afterwards.
 
-        Raises what escapes a callback, or a task nobody waits for. `LoopStateError`: it runs already, or another loop runs in
-        this thread; `LoopClosedError`. Origin: chez-a-sync `event-loop-run!`.
+        Raises what escapes a callback, or a task nobody waits for. `LoopStateError`: it runs already, a host steps it, or another
+        loop runs in this thread; `LoopClosedError`. Origin: chez-a-sync `event-loop-run!`.
         """
-        former = self._enter()
+        if self.host is not None:
+            raise LoopStateError(
+                f"{self!r} is stepped by {self.host}, so its tasks go on by themselves and run() would stop the host: start a task "
+                "with a_sync and await its result, or detach() the loop before you run it"
+            )
+        former = self._enter(may_nest=False)
         guarded = self._guard.install()
         hooks = self._set_hooks()
         self.running = True
@@ -366,21 +385,19 @@ class EventLoop:
         self._raise_error()
         return more
 
-    def _enter(self) -> EventLoop | None:
+    def _enter(self, *, may_nest: bool = True) -> EventLoop | None:
         with self._lock:
             if self._refusal is not None:
                 raise self._refused()
             if self._thread is not None and self._thread != get_ident():
                 raise LoopStateError(f"{self!r} is driven by thread {self._thread}; thread {get_ident()} must post to it instead")
-            if self._depth and not self._nesting:
+            if self.in_turn or (self._depth and not may_nest):
                 raise LoopStateError(
                     f"{self!r} is already running: inside it, start a task with a_sync and await its result, or call a dialog's "
                     "own loop within `with loop.nested():`"
                 )
             former = claim_thread(self)
             self._depth += 1
-            if self._nesting:
-                self._nesting -= 1
             self._thread = get_ident()
             self.in_turn = True
         return former
@@ -394,20 +411,22 @@ class EventLoop:
     def _leave(self) -> None:
         """The end of `run` or of a step: put down what a quit, an error or a close must put down."""
         outermost = self._depth == 1
-        if self._stopping and outermost and not isinstance(self.book.poller, ForkedPoller):
+        if self._stopping and not isinstance(self.book.poller, ForkedPoller):
             if self._closed:
                 self._alert = False
                 self._run_accepted()
             self._abandon()
         with self._lock:
             self._depth -= 1
-            self._awake = self._alert = self._depth > 0
-            self.in_turn = self._depth > 0
-            if outermost:
-                self._stopping = False
-                self._waker.reset()
-                if self._closed:
-                    self._release()
+            while self._nest is not None and self._nest.depth > self._depth:
+                self._nest = self._nest.outer  # its task suspended inside the block
+            self._awake = self._alert = self.in_turn = False
+            # The turns below end too, as soon as what holds them up returns.
+            self._doomed = not outermost and (self._doomed or self._stopping)
+            self._stopping = False
+            self._waker.reset()
+            if outermost and self._closed:
+                self._release()
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -430,13 +449,16 @@ class EventLoop:
         """Drop all work and close all residents; what goes wrong is attached to the error that leaves."""
         self._awake = True
         self._drop_work()
+        on_stack: dict[Resident, None] = {}
         while self.residents:
             resident = next(iter(self.residents))
             self.residents.pop(resident)
             try:
-                resident.shut()
+                if resident.shut() is False:
+                    on_stack[resident] = None
             except BaseException as error:
                 self._leave_with(error)
+        self.residents.update(on_stack)
         self._drop_work()
 
     def _drop_work(self) -> None:
@@ -456,7 +478,7 @@ class EventLoop:
 
         On a loop that is not running it does nothing. Any thread, any signal handler. Origin: chez-a-sync `event-loop-quit!`.
         """
-        if self.in_turn and self._refusal is None:
+        if self._depth and self._refusal is None:
             self._stopping = True
             self.rouse()
 
@@ -471,17 +493,19 @@ class EventLoop:
             self._closed = True
             self._refusal = LoopClosedError("the loop is closed")
             self._alert = self._unguarded = False
-            if self.in_turn:
+            in_turn, pending = self._depth > 0, len(self._posts)
+            if in_turn:
                 self._stopping = True
                 self._waker.ring()
-                return
-            pending = len(self._posts)
-            self._abandon()
-            self._release()
-            if here.loop is self:
-                here.loop = None
-        if self._on_wake is not None:
+            else:
+                self._abandon()
+                self._release()
+                if here.loop is self:
+                    here.loop = None
+        if self._on_wake is not None and not self.in_turn:
             self._on_wake()
+        if in_turn:
+            return
         if pending:
             warnings.warn(f"{self!r} was closed with {pending} posts not run", ResourceWarning, stacklevel=2)
         self._raise_error()
@@ -511,23 +535,36 @@ class EventLoop:
 
     @contextmanager
     def nested(self) -> Iterator[None]:
-        """Inside a callback or task: allow the host to step the loop again, as a modal dialog's own loop does.
+        """Inside a callback or task: allow `step` on top of it, as a modal dialog's own loop does through the host's adapter.
 
-        All else goes on; the task on the stack does not, and resuming it is a `LoopStateError`.
+        All else goes on; the task on the stack does not, and resuming it is a `LoopStateError`. The block must not contain an
+        await. What `quit`, `close` or an error ends inside it also ends the turn outside, once the block is left.
+        `LoopStateError`: outside a callback or task, or a task suspended inside the block.
         """
         if get_ident() != self._thread or not self.in_turn:
             raise LoopStateError("nested() is for a callback or task of a loop that is being stepped")
-        depth = self._depth
-        self._nesting += 1
+        block = self._nest = _Nest(self._depth, self._nest)
         self._awake = self._alert = self.in_turn = False
         self._waker.reset()
         self.rouse()
         try:
             yield
-        finally:
-            self._depth = depth
-            self._nesting = 0
-            self._awake = self._alert = self.in_turn = True
+        except BaseException:
+            self._end_nested(block)
+            raise
+        if not self._end_nested(block):
+            raise LoopStateError("a task was suspended inside `with loop.nested():`; the block is for calls that block, not for awaits")
+
+    def _end_nested(self, block: _Nest) -> bool:
+        if self._nest is not block:
+            return False
+        self._nest = block.outer
+        self._awake = self.in_turn = True
+        self._alert = self._unguarded
+        self._stopping = self._stopping or self._doomed
+        # What the turn below had polled was polled again meanwhile, and served.
+        del self._fired[:]
+        return True
 
     # One turn
 
@@ -552,6 +589,7 @@ class EventLoop:
         if timers.heap or timers.incoming:
             self._fire_timeouts(limit)
         if fired:
+            self._fired = fired
             self._fire_ready(fired, turn, limit)
         if self._posts:
             self._run_posts(limit)
@@ -783,6 +821,17 @@ class EventLoop:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         self._on_wake = callback
+
+    @property
+    def on_error(self) -> Callable[[BaseException, str], object] | None:
+        """What gets an error that nobody catches, as `on_error(error, where)`; None: it leaves `run` or `step`. Settable."""
+        return self._on_error
+
+    @on_error.setter
+    def on_error(self, handler: Callable[[BaseException, str], object] | None) -> None:
+        if handler is not None and not callable(handler):
+            raise TypeError(f"on_error must be callable, not {type(handler).__name__}")
+        self._on_error = handler
 
     # Reports
 

@@ -188,17 +188,38 @@ class PollSelector(LeanSelector):
 class EpollSelector(LeanSelector):
     """On epoll(7); Linux."""
 
+    _face: select.epoll | None = None
+
     def _open(self) -> None:
         self._native = self._epoll = select.epoll()
         # Straight to the system: a method of ours in between would cost as much as the rest of an idle turn.
         self.poll = partial(self._epoll.poll, maxevents=_BATCH)  # type: ignore[method-assign]
 
     def fileno(self) -> int:
-        """The epoll descriptor: itself readable, in a host's loop, when a watched descriptor is ready."""
-        return self._epoll.fileno()
+        """An epoll descriptor: itself readable, in a host's loop, when a watched descriptor is ready. The same one for life."""
+        if self._face is None:
+            # One epoll around the other, made for the first who asks: `renew` replaces the inner one, and a host that watches the
+            # outer one need not know. Had it our own descriptor, its epoll would forget that at the renewal without a word.
+            self._face = select.epoll()
+            self._face.register(self._epoll.fileno(), IN)
+        return self._face.fileno()
+
+    def renew(self) -> None:
+        """Begin again with an empty kernel object; who was watched must be added anew."""
+        if self._face is not None:
+            self._face.unregister(self._epoll.fileno())
+        super().renew()
+        if self._face is not None:
+            self._face.register(self._epoll.fileno(), IN)
 
     def _close_native(self) -> None:
         self._epoll.close()
+
+    def close(self) -> None:
+        """Release the kernel objects; idempotent."""
+        super().close()
+        if self._face is not None:
+            self._face.close()
 
 
 class SelectorPoller:

@@ -227,15 +227,15 @@ class Task(Generic[T]):
             assert self._strikes
             self.fail(self._strikes.pop(0))
 
-    def shut(self) -> None:
-        """The loop ends: close the body. An await in a `finally` raises instead of suspending."""
+    def shut(self) -> bool | None:
+        """The loop ends: close the body. An await in a `finally` raises instead of suspending. False: the body is on the stack."""
         body, self.waits_for = self._body, None
         if body is None or self._context is None:
-            return
+            return None
         error: BaseException = GeneratorExit()
         context = self._context
         if body_running(body):
-            return
+            return False
         try:
             for _ in range(_PATIENCE):
                 context.run(body.throw, error)
@@ -249,6 +249,7 @@ class Task(Generic[T]):
         except BaseException as raised:
             self._end(None, raised)
             raise
+        return None
 
     # Ending
 
