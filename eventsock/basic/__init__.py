@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .listen import listen_on_unix_socket as listen_on_unix_socket
     from .names import peer_name as peer_name
     from .names import socket_name as socket_name
+    from .options import SocketOptions as SocketOptions
     from .passing import receive_descriptors as receive_descriptors
     from .passing import send_descriptors as send_descriptors
     from .ports import abandon_port as abandon_port
@@ -78,6 +79,7 @@ _ROOMS = {
     "eventsock.basic.descriptors": "close_fd set_fd_blocking set_fd_non_blocking set_ignore_sigpipe shutdown",
     "eventsock.basic.listen": "listen_on_ipv4_socket listen_on_ipv6_socket listen_on_unix_socket",
     "eventsock.basic.names": "peer_name socket_name",
+    "eventsock.basic.options": "SocketOptions",
     "eventsock.basic.passing": "receive_descriptors send_descriptors",
     "eventsock.basic.ports": "abandon_port io_ports port_socket",
     "eventsock.basic.receiving": "accept_ready receive receive_exactly receive_from receive_from_into receive_into receive_ready",

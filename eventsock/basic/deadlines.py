@@ -68,6 +68,11 @@ class timeouts:  # noqa: N801 - used as a verb
         _limits.reset(self._tokens.pop())
 
 
+def surrounding_limit(verb: Verb) -> float | None:
+    """The limit that holds here for a wait of `verb` without progress."""
+    return _limits.get()[verb]
+
+
 class Deadline:
     """How long a call may still wait: to one moment for the whole call or, if it `renews`, so many seconds after each step forward."""
 
@@ -96,5 +101,5 @@ class Deadline:
 def deadline_of(verb: Verb, timeout: TimeLimit) -> Deadline:
     """The deadline of a call that begins now, from its `timeout=` argument or from the surrounding block."""
     if isinstance(timeout, Surrounding):
-        return Deadline(_limits.get()[verb], renews=True)
+        return Deadline(surrounding_limit(verb), renews=True)
     return Deadline(checked_seconds(timeout))

@@ -41,7 +41,7 @@ class Borrowed:
     __slots__ = ("_is_alias", "_socket")
 
     def __init__(self, sock: FileDescriptorLike) -> None:
-        _refuse_tls(sock)
+        refuse_tls(sock)
         if isinstance(sock, socket.socket) and not sock.gettimeout():
             self._socket, self._is_alias = sock, False
         else:
@@ -65,7 +65,8 @@ def _alias(fd: int) -> socket.socket:
         raise SocketError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {fd}") from None
 
 
-def _refuse_tls(sock: object) -> None:
+def refuse_tls(sock: object) -> None:
+    """Raises `TypeError` for a TLS socket: on its descriptor plain bytes would go out."""
     ssl = sys.modules.get("ssl")
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
         raise TypeError("sock is a TLS socket: use its own methods and settimeout(), or its makefile()")

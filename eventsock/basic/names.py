@@ -61,6 +61,7 @@ def known_peer(sock: FileDescriptorLike) -> SocketAddress | None:
 
 def _known(name_of: Callable[[FileDescriptorLike], SocketAddress | None], sock: FileDescriptorLike) -> SocketAddress | None:
     try:
-        return name_of(sock)
+        found = name_of(sock)
     except (OSError, ValueError):
         return None
+    return found if found is not None and str(found) else None
