@@ -97,17 +97,18 @@ _OF_SOCKET = {name for name in dir(_socket) if name.startswith(_KINDS)} | _FUNCT
 __all__ = [*_HOME, *_OF_SOCKET]
 
 
-def __getattr__(name: str) -> object:
-    if name in _OF_SOCKET:
-        value: object = getattr(_socket, name)
-    elif name in _HOME:
-        from importlib import import_module
+if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for an object
 
-        value = getattr(import_module(_HOME[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name in _OF_SOCKET:
+            value: object = getattr(_socket, name)
+        elif name in _HOME:
+            # Not importlib: to load it costs a script more than the room does.
+            value = getattr(__import__(_HOME[name], fromlist=[name]), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
