@@ -35,6 +35,7 @@ SERVERS = [
     BARE,
     Server("eventsock", "eventsock", "eventsock_server.py", "streams"),
     Server("eventsock async def", "eventsock", "eventsock_server.py", "async"),
+    Server("eventsock without gather", "eventsock", "eventsock_server.py", "plain"),
     Server("eventsock sockets", "eventsock", "eventsock_server.py", "sockets"),
     Server("eventsock watches", "eventsock", "eventsock_server.py", "watches"),
     Server("asyncio streams", "asyncio", "asyncio_server.py", "asyncio-streams"),

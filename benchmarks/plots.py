@@ -65,7 +65,9 @@ def _slopes(results: Results, pattern: str, numbers: list[int], counted: str, me
         known = [(number, value) for number, value in points if value]
         ours = "eventsock" in name
         style = {"color": OURS, "linewidth": 2.5, "zorder": 3} if name == "eventsock" else {"linewidth": 1.2, "alpha": 0.8}
-        axes.plot([x for x, _ in known], [y for _, y in known], marker="o", markersize=4, linestyle="-" if ours else "--", label=name, **style)
+        axes.plot(
+            [x for x, _ in known], [y for _, y in known], marker="o", markersize=4, linestyle="-" if ours else "--", label=name, **style
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(counted)

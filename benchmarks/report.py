@@ -14,9 +14,10 @@ PEERS = ("C epoll", "uvloop streams", "asyncio streams", "asyncio", "uvloop", "i
 INTRODUCTION = """\
 # Benchmarks
 
-Every candidate runs in a process of its own, pinned to one core with its load on another, and the candidates take turns (A B C A B C …), so that
-whatever else the machine does meets them all. The figures are medians; *spread* is how far the rounds lie apart. Absolute figures belong to the
-machine that made them; the ratios are what to look at. How it is measured, and what was done to be fair, is in `benchmarks/README.md`."""
+Every candidate runs in a process of its own, pinned to one core with its load on another, and the candidates take turns (A B C A B C …),
+so that whatever else the machine does meets them all. The figures are medians; *spread* is how far the rounds lie apart. Absolute
+figures belong to the machine that made them; the ratios are what to look at. How it is measured, and what was done to be fair, is in
+`benchmarks/README.md`."""
 
 
 def markdown(results: Results, workloads: Iterable[Workload], plots: Iterable[str]) -> str:

@@ -203,7 +203,18 @@ def on_loop(body: Body) -> stopwatch.Operation:
 
 
 if __name__ == "__main__":
-    bodies: list[Body] = [switch, start, hand_over, timeout_cancelled, timeout_fired, post, post_burst, post_waking, thread_hand_over, watch_dispatch]
+    bodies: list[Body] = [
+        switch,
+        start,
+        hand_over,
+        timeout_cancelled,
+        timeout_fired,
+        post,
+        post_burst,
+        post_waking,
+        thread_hand_over,
+        watch_dispatch,
+    ]
     operations = {body.__name__: on_loop(body) for body in bodies}
     operations |= {body.__name__: stopwatch.once(on_loop(body)) for body in (sleepers, task_memory)}
     stopwatch.main(operations)

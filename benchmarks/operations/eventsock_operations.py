@@ -9,8 +9,9 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import stopwatch
-from eventsock import EventLoop, Task, a_sync, await_callback, await_sleep, await_yield, run
 from stopwatch import Stopwatch
+
+from eventsock import EventLoop, Task, a_sync, await_callback, await_sleep, await_yield, run
 
 BATCH = 100
 FAR = 3600.0  # seconds
@@ -128,7 +129,7 @@ def receive_choice(watch: Stopwatch, _: int, count: int) -> None:
 def in_task(body: Body) -> stopwatch.Operation:
     """Run the body as a task, so that starting and ending a loop stay outside of what is measured."""
 
-    def operation(watch: Stopwatch, size: int, count: int) -> int | None:
+    def operation(watch: Stopwatch, size: int, count: int) -> Any:
         return run(body, watch, size, count)
 
     operation.__name__ = body.__name__

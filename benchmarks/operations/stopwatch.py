@@ -1,8 +1,8 @@
 """How one operation is timed: wall clock and the process's own CPU, only while the watch runs. Knows no framework.
 
-An operations file is started as `python FILE.py LIBRARY OPERATION SIZE SECONDS`. It prints one JSON object: nanoseconds per operation, or bytes per object.
-An operation is `f(watch, size, count)`: it does `count` operations (or nearly: it may return how many) among `size` bystanders, with the watch
-running only while what is measured goes on.
+An operations file is started as `python FILE.py LIBRARY OPERATION SIZE SECONDS`. It prints one JSON object: nanoseconds per operation,
+or bytes per object. An operation is `f(watch, size, count)`: it does `count` operations (or nearly: it may return how many) among `size`
+bystanders, with the watch running only while what is measured goes on.
 """
 
 from __future__ import annotations

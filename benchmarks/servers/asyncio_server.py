@@ -76,7 +76,7 @@ class EchoDatagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self.sendto = transport.sendto
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.sendto(data, addr)
 
 

@@ -9,7 +9,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 
 
-class Server(TCPServer):
+class Server(TCPServer):  # type: ignore[misc]
     async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         stream.set_nodelay(True)
         try:

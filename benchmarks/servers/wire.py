@@ -1,6 +1,7 @@
 """What every server here says on the wire, and how it tells the benchmark where it listens. Knows no framework.
 
-A server is started as `python SERVER.py STYLE SERVICE`, with the services `echo`, `lines`, `http` and `udp`. It prints `ready PORT` and serves until it is killed.
+A server is started as `python SERVER.py STYLE SERVICE`, with the services `echo`, `lines`, `http` and `udp`. It prints `ready PORT` and
+serves until it is killed.
 """
 
 from __future__ import annotations

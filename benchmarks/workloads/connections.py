@@ -11,7 +11,8 @@ from harness import BYTES, CPU, RATE, Sample, Settings, Workload, own_load, serv
 AT_ONCE = 16
 IDLE = 2000
 FIRST = 100  # connections that warm the server's heap up
-SERVERS = tuple(server for server in servers() if server.name not in ("eventsock sockets", "asyncio sock_*", "uvloop sock_*"))
+WITHOUT = ("eventsock without gather", "eventsock sockets", "asyncio sock_*", "uvloop sock_*")
+SERVERS = tuple(server for server in servers() if server.name not in WITHOUT)
 
 
 def churn(candidate: Candidate, settings: Settings) -> Sample:

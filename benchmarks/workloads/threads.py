@@ -19,7 +19,16 @@ LOOPS = libraries("eventsock", "asyncio", "uvloop", "rloop", "gevent")
 WORKLOADS = [
     Workload("post", "Posts", "from the loop's thread", (NS,), LOOPS, partial(measure, name="post")),
     Workload("post-burst", "Posts", "from another thread, a burst", (NS, WALL), NO_CURIO, partial(measure, name="post_burst")),
-    Workload("post-waking", "Posts", "from another thread, each waking the loop", (NS, WALL), NO_CURIO, partial(measure, name="post_waking")),
+    Workload(
+        "post-waking", "Posts", "from another thread, each waking the loop", (NS, WALL), NO_CURIO, partial(measure, name="post_waking")
+    ),
     Workload("thread", "Threads", "a job to a pool's thread and back", (NS, WALL), libraries(), partial(measure, name="thread_hand_over")),
-    Workload("new-thread", "Threads", "a job to a thread of its own and back", (NS, WALL), libraries("eventsock"), partial(measure, name="new_thread")),
+    Workload(
+        "new-thread",
+        "Threads",
+        "a job to a thread of its own and back",
+        (NS, WALL),
+        libraries("eventsock"),
+        partial(measure, name="new_thread"),
+    ),
 ]
