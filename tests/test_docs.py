@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
+import eventsock
 from conftest import ROOT
+from eventsock import basic
 
 _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)(?P=fence) *$", re.MULTILINE | re.DOTALL
@@ -123,6 +126,13 @@ def test_readme_has_its_two_commands() -> None:
 def test_readme_names_every_public_page() -> None:
     linked = {(ROOT / link).resolve() for link in _links((ROOT / "README.md").read_text()) if link.startswith("docs/")}
     assert {ROOT / "docs" / page for page in ("tutorial/index.md", "reference/index.md", "design.md", "pitfalls.md")} <= linked
+
+
+def test_reference_names_everything() -> None:
+    pages = "".join(page.read_text() for page in _pages() if page.parent.name == "reference")
+    shown = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", pages))))
+    constants = {name for name in basic.__all__ if name in vars(socket)}
+    assert {*eventsock.__all__, *basic.__all__} - constants - shown == set()
 
 
 # The reader of pages is read: what it takes for a block, an output, a link.
