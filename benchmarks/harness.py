@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from tempfile import TemporaryFile
+from typing import IO
 
 import environment
 from candidates import Candidate, Library, Server
@@ -80,20 +82,35 @@ def cpu_ns(pid: int) -> int:
 
 @contextmanager
 def serving(server: Server, service: str) -> Iterator[tuple[int, int]]:
-    """A server process of its own; gives its port and its process number."""
-    process = subprocess.Popen(
-        _command(server, service), stdout=subprocess.PIPE, text=True, preexec_fn=_pinned(SERVER_CORE), env=environment.variables()
-    )
-    try:
-        assert process.stdout is not None
-        words = process.stdout.readline().split()
-        if not words:
-            status = process.wait()
-            raise Skipped("has no such service" if status == MISSING else f"ended with status {status} before it served")
-        yield int(words[1]), process.pid
-    finally:
-        process.kill()
-        process.communicate()
+    """A server process of its own; gives its port and its process number. A server that dies meanwhile is skipped with its last words."""
+    with TemporaryFile("w+") as complaints, _started(_command(server, service), complaints) as process:
+        try:
+            yield _announced_port(process), process.pid
+        except Skipped as reason:
+            if process.poll() in (None, MISSING):
+                raise
+            raise Skipped(f"died: {_last_complaint(complaints)}") from reason
+        finally:
+            process.kill()
+
+
+def _started(command: list[str], complaints: IO[str]) -> subprocess.Popen[str]:
+    variables = environment.variables()
+    pinned = _pinned(SERVER_CORE)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True, preexec_fn=pinned, env=variables)
+
+
+def _announced_port(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    words = process.stdout.readline().split()
+    if not words:
+        raise Skipped("has no such service" if process.wait() == MISSING else "did not start")
+    return int(words[1])
+
+
+def _last_complaint(complaints: IO[str]) -> str:
+    complaints.seek(0)
+    return _last_line(complaints.read())
 
 
 def _command(server: Server, service: str) -> list[str]:
