@@ -97,12 +97,12 @@ def checked_seconds(seconds: object, name: str = "timeout") -> float | None:
 
 
 def checked_descriptor(fd: FileDescriptorLike, name: str = "fd") -> int:
-    """The number of `fd`, an int or an object with `fileno()`; negative for a closed one.
+    """The number of `fd`, an int or an object with `fileno()`; negative for what is surely not open.
 
     A bool is refused: `close_fd(True)` would close standard output.
     """
     if isinstance(fd, int) and not isinstance(fd, bool):
-        return fd
+        return fd if 0 <= fd <= _INT_MAX else -1  # the standard library would take 2**32 for 0
     fileno = getattr(fd, "fileno", None)
     if fileno is None:
         raise _refuse_type(name, "a descriptor or an object with fileno()", fd)

@@ -38,7 +38,7 @@ def _set_blocking(fd: FileDescriptorLike, blocking: bool) -> bool:
             fd.setblocking(blocking)
         else:
             os.set_blocking(checked_descriptor(fd), blocking)
-    except (OSError, OverflowError):
+    except OSError:
         return False
     return True
 
@@ -92,7 +92,7 @@ def close_fd(fd: FileDescriptorLike) -> bool:
             os.close(checked_descriptor(fd))
             return True
         return _close_object(fd)
-    except (OSError, OverflowError):
+    except OSError:
         return False
 
 

@@ -7,7 +7,6 @@ blocking mode of the original, which is not touched. Knows no protocol and no ad
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 import sys
@@ -61,8 +60,8 @@ def _alias(fd: int) -> socket.socket:
         return socket.socket(-1, socket.SOCK_STREAM | _SOCK_NONBLOCK, 0, fd)
     except OSError as error:
         raise SocketError.of(error) from None
-    except (OverflowError, ValueError):
-        raise SocketError(errno.EBADF, f"{os.strerror(errno.EBADF)}: {fd}") from None
+    except ValueError:  # negative
+        raise SocketError(errno.EBADF) from None
 
 
 def refuse_tls(sock: object) -> None:
