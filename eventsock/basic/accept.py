@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from ..errors import AcceptError
+from ..errors import AcceptError, SocketError
 from .addresses import SocketAddress
 from .deadlines import SURROUNDING, Deadline, deadline_of
 from .descriptors import set_fd_blocking
@@ -60,7 +60,7 @@ def check_family(family: int, sock: socket.socket) -> None:
 
 def _accept(family: int, sock: FileDescriptorLike, timeout: TimeLimit) -> tuple[socket.socket, SocketAddress]:
     deadline = deadline_of("accept", timeout)
-    with Borrowed(sock) as listener:
+    with _borrowed(sock) as listener:
         check_family(family, listener)
         try:
             connection, native = _next_connection(listener, deadline)
@@ -73,11 +73,18 @@ def _accept(family: int, sock: FileDescriptorLike, timeout: TimeLimit) -> tuple[
     return connection, SocketAddress.from_native(family, native)
 
 
+def _borrowed(sock: FileDescriptorLike) -> Borrowed:
+    try:
+        return Borrowed(sock)
+    except SocketError as error:
+        raise AcceptError.of(error) from None
+
+
 def _next_connection(listener: socket.socket, deadline: Deadline) -> tuple[socket.socket, NativeAddress]:
     while True:
-        # Each time: another thread that accepts here may have made it blocking, and then we would wait beyond the deadline.
-        listener.setblocking(False)
         try:
+            # Each time: another thread that accepts here may have made it blocking, and then we would wait beyond the deadline.
+            listener.setblocking(False)
             return listener.accept()
         except OSError as error:
             if error.errno not in _AGAIN:

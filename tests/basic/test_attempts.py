@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import resource
 import select
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -41,15 +41,10 @@ def test_new_socket_does_not_block_and_is_not_inherited(fresh: socket.socket) ->
     assert fresh.get_inheritable() is False
 
 
-def test_new_socket_without_descriptors_left() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def test_new_socket_without_descriptors_left(no_descriptors: Any) -> None:
     address = inet_address("127.0.0.1", 1)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        with pytest.raises(ConnectError) as caught:
-            new_socket(socket.AF_INET, socket.SOCK_STREAM, 0, address)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with no_descriptors(), pytest.raises(ConnectError) as caught:
+        new_socket(socket.AF_INET, socket.SOCK_STREAM, 0, address)
     assert caught.value.errno == errno.EMFILE
     assert caught.value.errno in OUT_OF_RESOURCES
     assert caught.value.address == address

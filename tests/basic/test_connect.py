@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import resource
 import signal
 import socket
 import threading
@@ -229,16 +228,13 @@ def test_all_addresses_fail(resolver: list[tuple[str, int]], refused_port: int) 
     assert caught.value.address == caught.value.attempts[-1].address
 
 
-def test_without_descriptors_no_further_address_is_tried(resolver: list[tuple[str, int]], tcp_listener: socket.socket) -> None:
+def test_without_descriptors_no_further_address_is_tried(
+    resolver: list[tuple[str, int]], tcp_listener: socket.socket, no_descriptors: Any
+) -> None:
     resolver += [("127.0.0.1", _port(tcp_listener)), ("127.0.0.1", _port(tcp_listener))]
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for verb in (connect_to_ipv4_host, connect_to_host):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-        try:
-            with pytest.raises(ConnectError) as caught:
-                verb("example", 80)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with no_descriptors(), pytest.raises(ConnectError) as caught:
+            verb("example", 80)
         assert caught.value.errno == errno.EMFILE
         assert len(caught.value.attempts) == 1
 
