@@ -802,6 +802,11 @@ class EventLoop:
 
     # Embedding
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called; also True in a forked child, where the loop is its parent's. Any thread."""
+        return self._closed
+
     def fileno(self) -> int | None:
         """A descriptor that is readable when the loop wants a `step`; None where the selector has none. For a host's own loop."""
         return None if self._closed else self.book.poller.fileno()
