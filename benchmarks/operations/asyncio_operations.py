@@ -136,7 +136,8 @@ async def post_burst(watch: Stopwatch, _: int, count: int) -> None:
 async def post_waking(watch: Stopwatch, _: int, count: int) -> None:
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    gate = threading.Semaphore(0)
+    gate = threading.Lock()
+    gate.acquire()
 
     def one_by_one() -> None:
         for _ in range(count):

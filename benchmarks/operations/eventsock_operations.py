@@ -218,7 +218,8 @@ def post_burst(watch: Stopwatch, _: int, count: int) -> None:
 
 
 def post_waking(watch: Stopwatch, _: int, count: int) -> None:
-    gate = threading.Semaphore(0)
+    gate = threading.Lock()
+    gate.acquire()
 
     def one_by_one() -> None:
         for _ in range(count):

@@ -99,7 +99,8 @@ async def post_burst(watch: Stopwatch, _: int, count: int) -> None:
 async def post_waking(watch: Stopwatch, _: int, count: int) -> None:
     token = trio.lowlevel.current_trio_token()
     ended = trio.Event()
-    gate = threading.Semaphore(0)
+    gate = threading.Lock()
+    gate.acquire()
 
     def one_by_one() -> None:
         for _ in range(count):
