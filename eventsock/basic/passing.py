@@ -57,6 +57,7 @@ def send_descriptors(
     deadline = deadline_of("send", timeout)
     sent = 0
     with Borrowed(sock) as s:
+        _check_family(s)
         try:
             sent = sending(s, deadline, s.sendmsg, [view], ancillary, send_flags(0))
             while sent < len(view):
@@ -83,6 +84,7 @@ def receive_descriptors(sock: FileDescriptorLike, n: int, limit: int, *, timeout
     deadline = deadline_of("receive", timeout)
     call_flags = receive_flags(0) | _CLOSE_ON_EXEC
     with Borrowed(sock) as s:
+        _check_family(s)
         data, ancillary, message_flags, _ = receiving(s, deadline, s.recvmsg, size, room, call_flags)
         descriptors = _descriptors(ancillary)
         if message_flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(descriptors) > limit:
@@ -90,6 +92,12 @@ def receive_descriptors(sock: FileDescriptorLike, n: int, limit: int, *, timeout
                 os.close(fd)
             raise _too_much(s, data, size, limit)
     return data, descriptors
+
+
+def _check_family(sock: socket.socket) -> None:
+    # Over TCP the kernel would drop the descriptors without a word.
+    if sock.family != socket.AF_UNIX:
+        raise ValueError(f"sock must be a Unix socket to carry descriptors, not one of {sock.family!r}")
 
 
 def _descriptors(ancillary: Ancillary) -> list[int]:

@@ -136,11 +136,13 @@ def receive_exactly(sock: FileDescriptorLike, n: int, *, timeout: TimeLimit = SU
     """
     deadline = deadline_of("receive", timeout)
     storage = _storage(checked_size(n))
+    call_flags = receive_flags(0)
     got = 0
     with Borrowed(sock) as s, storage.getbuffer() as view:
         try:
             while got < n:
-                count = receiving(s, deadline, s.recv_into, view[got:], 0, receive_flags(0))
+                with view[got:] as rest:  # released at once: an error's traceback would keep the storage from being closed
+                    count = receiving(s, deadline, s.recv_into, rest, 0, call_flags)
                 if not count:
                     raise IncompleteRead(bytes(view[:got]), n)
                 got += count
