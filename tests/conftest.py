@@ -19,13 +19,12 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from programs import ROOT, StartProgram
 
 _FDS = "/proc/self/fd"
 _LOOPS = "eventsock.loop.current"
@@ -239,9 +238,6 @@ def unix_path() -> Iterator[str]:
     """A path for a Unix socket; pytest's own temporary paths can be longer than the 107 bytes that the kernel takes."""
     with tempfile.TemporaryDirectory(prefix="es-") as directory:
         yield f"{directory}/socket"
-
-
-StartProgram = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import eventsock
-from conftest import ROOT
 from eventsock import basic
+from programs import ROOT
 
 _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)(?P=fence) *$", re.MULTILINE | re.DOTALL

@@ -17,8 +17,8 @@ from types import ModuleType
 import pytest
 
 import eventsock
-from conftest import ROOT
 from eventsock import basic
+from programs import ROOT
 
 _CONTRACT = {
     "errors": """
@@ -198,7 +198,7 @@ def test_import_of_basic_loads_no_event_loop() -> None:
     assert {name for name in loaded if not name.startswith("eventsock.basic")} == {"eventsock", "eventsock.errors"}
 
 
-@pytest.mark.parametrize("name", [name for name in dir(basic) if f"await_{name}" in _table(eventsock)])
+@pytest.mark.parametrize("name", [name for name in _table(basic) if f"await_{name}" in _table(eventsock)])
 def test_task_family_is_the_blocking_family_without_timeout(name: str) -> None:
     assert _shape(getattr(eventsock, f"await_{name}")) == [each for each in _shape(getattr(basic, name)) if each[0] != "timeout"]
 
@@ -212,5 +212,5 @@ def test_both_families_have_the_first_verbs() -> None:
     verbs = [
         f"{verb}_{family}_{end}" for verb, end in (("connect_to", "host"), ("accept", "connection")) for family in ("ipv4", "ipv6", "unix")
     ]
-    assert {*verbs} <= {*dir(basic)}
+    assert {*verbs} <= {*_table(basic)}
     assert {f"await_{verb}" for verb in verbs} <= {*_table(eventsock)}

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from conftest import ROOT
+from programs import ROOT
 
 _CASES = {
     "clean": ("", "pass"),
@@ -68,7 +68,8 @@ def teardown_module():
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What pytest says of each test, all of them run in one process under the same conftest.py and settings; empty for a pass."""
     place = tmp_path_factory.mktemp("guarded")
-    (place / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
+    for name in ("conftest.py", "programs.py"):
+        (place / name).write_text((ROOT / "tests" / name).read_text())
     (place / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text().replace('["tests"]', '["."]'))
     (place / "test_traces.py").write_text(_HEAD + "".join(f"def test_{name}():\n    {code}\n" for name, (_, code) in _CASES.items()))
     command = [sys.executable, "-X", "dev", "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=report.xml"]

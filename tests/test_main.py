@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, StartProgram
+from programs import ROOT, StartProgram
 
 
 def _echo(start_program: StartProgram, *arguments: str) -> tuple[subprocess.Popen[str], str]:
