@@ -134,7 +134,7 @@ def await_future(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
     host = _guest_of(current_task("await_future()").loop).host
     context = copy_context()
     context.run(leave_task)
-    future: asyncio.Future[T] = context.run(asyncio.ensure_future, awaitable, loop=host)  # type: ignore[arg-type]
+    future: asyncio.Future[T] = context.run(asyncio.ensure_future, awaitable, loop=host)
     try:
         yield from _await_end(future)
     except GeneratorExit:  # our loop ends, and nothing can be waited for

@@ -193,7 +193,7 @@ class _Call:
     def __init__(self, loop: EventLoop, waitable: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.future: Future[Any] = Future()
         self._loop = loop
-        self._start = partial(copy_context().run, start_task, waitable, args, self._ended, None, loop)
+        self._start = partial(copy_context().run, partial(start_task, waitable, args, self._ended, None, loop))
 
     def __call__(self) -> None:
         if not self.future.cancelled():

@@ -19,7 +19,7 @@ class TkGuest(Guest):
 
     def __init__(self, root: tkinter.Misc, loop: EventLoop | None, budget: float | None) -> None:
         super().__init__(loop, budget=budget)
-        self._root = root
+        self._root: Any = root.nametowidget(".")
         self._tk: Any = root.tk  # Tcl's handlers outlive the window, its commands do not
         self._alarm: Any = None
 
