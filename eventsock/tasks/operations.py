@@ -1,0 +1,201 @@
+"""Operations: something that may happen, as a value; and the wait in which several of them stand and exactly one happens.
+
+Knows the triple try, block with its undo, wrap, and the one flag that the arms of a wait share. It must not know what an operation
+is about: meetings, time, descriptors, tasks and threads are told apart by their `check`, `attempt`, `block` and `undo` only.
+Origin: the events of Concurrent ML; one thread makes its flag a plain slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, final
+
+from .task import BUDGET, SUSPENDED, TURN, Task, current_task
+from .waitable import waitable
+
+__all__ = ["Operation"]
+
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+
+
+@final
+class NotYet:
+    """What `attempt` gives where the operation would have to wait: no datum can be mistaken for it."""
+
+    def __repr__(self) -> str:
+        return "NOT_YET"
+
+
+NOT_YET: Final = NotYet()
+
+
+class Operation(Generic[T_co]):
+    """Something that may happen once: nothing does before it is awaited, alone or as one of several. May be awaited again.
+
+    Made by `meeting.sending(x)`, `meeting.receiving()`, `readable(file)`, `writable(file)`, `after(seconds)`, `finished(task)` and
+    `in_thread(thunk)`; a `T` is what it gives.
+    """
+
+    __slots__ = ()
+
+    def check(self, task: Task[Any]) -> None:
+        """Raise if `task` can never wait for this here (another loop's, in use by somebody). Changes nothing."""
+
+    def attempt(self, task: Task[Any]) -> T_co | NotYet:
+        """Do it now if that needs no wait; its error is raised. Changes nothing where it gives `NOT_YET`."""
+        return NOT_YET
+
+    def block(self, arm: Arm) -> None:
+        """Arrange that `arm.wake(raw)` or `arm.fail(error)` is called when it happens. What it raises leaves nothing arranged."""
+        raise NotImplementedError
+
+    def undo(self, arm: Arm) -> None:
+        """Take back what is left of what `block` arranged. Called once for each arm when the wait ends, whoever won, blocked or not."""
+        raise NotImplementedError
+
+    def wrap(self, raw: Any) -> T_co:
+        """The result, from what `wake` was given. Runs in the waiting task, after the choice."""
+        return raw  # type: ignore[no-any-return]
+
+    def map(self, f: Callable[[T_co], U]) -> Operation[U]:
+        """The same operation with the result `f(result)`. `f` runs in the waiting task once this has happened, and only then."""
+        if not callable(f):
+            raise TypeError(f"f must be callable, not {type(f).__name__}")
+        return _Mapped(self, f)
+
+    @waitable
+    def await_(self) -> Generator[Any, Any, T_co]:
+        """Wait until it happens; its result. A choice of one."""
+        return (yield from perform((self,), current_task("operation.await_()")))  # type: ignore[no-any-return]
+
+
+class _Mapped(Operation[U]):
+    """An operation whose result goes through a function; everything else is the operation's own."""
+
+    __slots__ = ("_f", "_inner")
+
+    def __init__(self, inner: Operation[Any], f: Callable[[Any], U]) -> None:
+        self._inner = inner
+        self._f = f
+
+    def check(self, task: Task[Any]) -> None:
+        self._inner.check(task)
+
+    def attempt(self, task: Task[Any]) -> U | NotYet:
+        value = self._inner.attempt(task)
+        return value if isinstance(value, NotYet) else self._f(value)
+
+    def block(self, arm: Arm) -> None:
+        self._inner.block(arm)
+
+    def undo(self, arm: Arm) -> None:
+        self._inner.undo(arm)
+
+    def wrap(self, raw: Any) -> U:
+        return self._f(self._inner.wrap(raw))
+
+    def __str__(self) -> str:
+        return str(self._inner)
+
+
+class Arm:
+    """One operation's place in one wait. Whoever makes the operation happen calls `wake` or `fail`, in the loop's thread."""
+
+    __slots__ = ("_wait", "held", "operation")
+
+    def __init__(self, wait: Choosing, operation: Operation[Any]) -> None:
+        self._wait = wait
+        self.operation = operation
+        # What the operation's `undo` needs, if anything.
+        self.held: Any = None
+
+    @property
+    def task(self) -> Task[Any]:
+        """Who waits."""
+        return self._wait.task
+
+    def wake(self, raw: object = None) -> None:
+        """It has happened; too late if the wait is over."""
+        wait = self._wait
+        if not wait.done:
+            wait.leave()
+            wait.winner = self.operation
+            wait.raw = raw
+            wait.task.loop.soon(wait.task.wake)
+
+    def fail(self, error: BaseException) -> None:
+        """It has happened, and went wrong; too late if the wait is over."""
+        wait = self._wait
+        if not wait.done:
+            wait.leave()
+            wait.task.loop.soon(partial(wait.task.fail, error))
+
+    def __str__(self) -> str:
+        return str(self._wait)
+
+
+class Choosing:
+    """A task's wait for the first of several operations. `done` is the one flag of all arms: one has won, or all were left."""
+
+    __slots__ = ("_arms", "_operations", "done", "raw", "task", "winner")
+
+    def __init__(self, operations: Sequence[Operation[Any]], task: Task[Any]) -> None:
+        self.done = False
+        self.task = task
+        self._operations = operations
+        self._arms = [Arm(self, operation) for operation in operations]
+        self.winner: Operation[Any] | None = None
+        self.raw: object = None
+
+    def block(self) -> None:
+        """Block every arm; if one refuses, none stays blocked."""
+        try:
+            for arm in self._arms:
+                arm.operation.block(arm)
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Undo every arm: the wait is over."""
+        self.done = True
+        arms = self._arms
+        for arm in arms:
+            arm.operation.undo(arm)
+        arms.clear()  # they hold the wait, and it them
+
+    def withdraw(self) -> bool:
+        """As what a task waits for."""
+        if self.done:
+            return False
+        self.leave()
+        return True
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self._operations))
+
+
+def perform(operations: Sequence[Operation[Any]], task: Task[Any]) -> Generator[Any, Any, Any]:
+    """Wait in `task` until one of `operations` happens; its result. Those that need no wait are tried first, in order."""
+    if task.eager >= BUDGET:
+        yield TURN
+    for operation in operations:
+        operation.check(task)
+    for operation in operations:
+        value = operation.attempt(task)
+        if value is not NOT_YET:
+            task.eager += 1
+            return value
+    return (yield from suspend(operations, task))
+
+
+def suspend(operations: Sequence[Operation[Any]], task: Task[Any]) -> Generator[Any, Any, Any]:
+    """As `perform`, where none of `operations` can be had at once."""
+    wait = Choosing(operations, task)
+    wait.block()
+    task.waits_for = wait
+    yield SUSPENDED
+    assert wait.winner is not None
+    return wait.winner.wrap(wait.raw)
