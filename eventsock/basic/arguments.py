@@ -114,7 +114,10 @@ def checked_descriptor(fd: FileDescriptorLike, name: str = "fd") -> int:
 
 
 def readable_bytes(data: ReadableBuffer, start: int = 0, end: int | None = None, name: str = "data") -> memoryview:
-    """The bytes of `data` from `start` to `end`, not copied. Offsets count bytes, whatever the items of `data` are."""
+    """The bytes of `data` from `start` to `end`, not copied. Offsets count bytes, whatever the items of `data` are.
+
+    Use it in a `with`: a view that lives on in the traceback of an error would keep a bytearray from growing.
+    """
     if isinstance(data, str):
         raise TypeError(f"{name} must be bytes, not str: encode it first, or use write_string()")
     return _part(_flat(data, name), start, end)

@@ -40,17 +40,26 @@ _LINUX = {
     "IPV6_RECVERR": 25,
     "IPV6_ROUTER_ALERT": 22,
 }
-# <asm-generic/socket.h>: these differ on some old architectures.
+# <asm-generic/socket.h>: not for mips, sparc, alpha and parisc, which have numbers of their own.
 _LINUX_GENERIC = {"SO_NO_CHECK": 11, "SO_TIMESTAMP": 29}
-if sys.platform == "linux" and os.uname().machine.startswith(("x86", "i", "arm", "aarch", "riscv", "ppc", "s390", "loong")):
-    _LINUX |= _LINUX_GENERIC
+
+
+def _unnamed(platform: str, machine: str) -> dict[str, int]:
+    """The options that a platform has although the standard library may not name them."""
+    if platform != "linux":
+        return {}
+    own_numbers = machine.startswith(("mips", "sparc", "alpha", "parisc"))
+    return _LINUX if own_numbers else _LINUX | _LINUX_GENERIC
+
+
+_UNNAMED = _unnamed(sys.platform, os.uname().machine if hasattr(os, "uname") else "")
 
 _UNSUPPORTED = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 
 
 def _number_of(constant: str) -> int | None:
-    found: int | None = getattr(socket, constant, None)
-    return _LINUX.get(constant) if found is None and sys.platform == "linux" else found
+    found: int | None = getattr(socket, constant, _UNNAMED.get(constant))
+    return found
 
 
 class ReadOnly(Generic[T]):

@@ -47,22 +47,22 @@ def send_descriptors(
     `timeout`: seconds for the whole call; None for no limit. Blocks the calling thread; any thread. Raises `SocketError` (with what
     went out in `.sent`: if that is 0, the descriptors did not go either), `ValueError` or `TypeError`. unix(7), SCM_RIGHTS.
     """
-    view = readable_bytes(data)
-    if not view:
-        raise ValueError("data must not be empty: descriptors travel with a byte")
     numbers = array("i", (checked_descriptor(each, "descriptors") for each in descriptors))
     if len(numbers) > _MOST_DESCRIPTORS:
         raise ValueError(f"descriptors must be at most {_MOST_DESCRIPTORS} in one message, not {len(numbers)}")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers.tobytes())] if numbers else []
     deadline = deadline_of("send", timeout)
     sent = 0
-    with Borrowed(sock) as s:
+    with readable_bytes(data) as view, Borrowed(sock) as s:
         _check_family(s)
+        if not view:
+            raise ValueError("data must not be empty: descriptors travel with a byte")
         try:
             sent = sending(s, deadline, s.sendmsg, [view], ancillary, send_flags(0))
             while sent < len(view):
                 deadline.progressed()
-                sent += sending(s, deadline, s.send, view[sent:], send_flags(0))
+                with view[sent:] as rest:
+                    sent += sending(s, deadline, s.send, rest, send_flags(0))
         except SocketError as error:
             error.sent = sent
             raise

@@ -21,8 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    Port = io.IOBase
-
 
 class _Line:
     """The socket that a reader and a writer share, closed with the second of them; and the time limits they were made with."""
@@ -41,27 +39,58 @@ class _Line:
             self.sock.close()
 
 
-class PortReader(io.BufferedIOBase):
+class _Port(io.BufferedIOBase):
+    """What both ports have."""
+
+    mode: str
+    _direction: str
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self._held = bytearray()
+        self.abandoned = False
+
+    @property
+    def name(self) -> int:
+        """The descriptor of the socket, as for the files of `socket.makefile`; -1 when it is closed."""
+        return self._line.sock.fileno()
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        self._check_open()
+        return self._line.sock.fileno()
+
+    def close(self) -> None:
+        """Ends the direction of the port unless it was abandoned, after sending what is buffered; with the other port closed too,
+        closes the socket. If the last bytes cannot be sent, all this happens all the same, and the error is raised."""
+        if not self.closed:
+            try:
+                super().close()
+            finally:
+                self._line.end(self._direction, self.abandoned)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the port is closed")
+
+
+class PortReader(_Port):
     """The reading port of a socket. A read that fails loses nothing: what had come is there for the next one.
 
     Waits for as long as the receive limit was when the port was made. One thread at a time. At the end of the stream `b""`; a later
     read tries again. Raises `SocketError`, and `ValueError` when closed.
     """
 
+    mode = "rb"
+    _direction = "rd"
+
     def __init__(self, line: _Line, size: int) -> None:
-        self._line = line
+        super().__init__(line)
         self._size = size
-        self._held = bytearray()
-        self.abandoned = False
 
     def readable(self) -> bool:
         """True."""
         return True
-
-    def fileno(self) -> int:
-        """The descriptor of the socket."""
-        _check_open(self)
-        return self._line.sock.fileno()
 
     def peek(self, size: int = 0) -> bytes:
         """What is buffered, after one receive if that is nothing; it stays buffered. `size` has no meaning, as in the standard."""
@@ -71,7 +100,7 @@ class PortReader(io.BufferedIOBase):
     def read(self, size: int | None = -1) -> bytes:
         """`size` bytes, fewer only at the end of the stream; without a size, all up to the end."""
         wanted = _wanted(size)
-        _check_open(self)
+        self._check_open()
         while (wanted is None or len(self._held) < wanted) and self._fill():
             pass
         return self._take(wanted)
@@ -86,7 +115,7 @@ class PortReader(io.BufferedIOBase):
     def readline(self, size: int | None = -1) -> bytes:
         """A line with its newline, at most `size` bytes of it; without one only at the end of the stream."""
         limit = _wanted(size)
-        _check_open(self)
+        self._check_open()
         searched = 0
         while not (end := self._held.find(b"\n", searched) + 1):
             searched = len(self._held)
@@ -95,14 +124,8 @@ class PortReader(io.BufferedIOBase):
                 break
         return self._take(end if limit is None else min(end, limit))
 
-    def close(self) -> None:
-        """Ends the reading direction unless the port was abandoned; with the writer closed too, closes the socket."""
-        if not self.closed:
-            super().close()
-            self._line.end("rd", self.abandoned)
-
     def _hold_some(self) -> None:
-        _check_open(self)
+        self._check_open()
         if not self._held:
             self._fill()
 
@@ -117,54 +140,42 @@ class PortReader(io.BufferedIOBase):
         return taken
 
 
-class PortWriter(io.BufferedIOBase):
+class PortWriter(_Port):
     """The writing port of a socket. Unbuffered, a write has gone out whole when it returns; buffered, whole buffers go out.
 
     Waits for as long as the send limit was when the port was made. One thread at a time. Raises `SocketError`, with what went out
     in `.sent`; what was buffered and did not go out stays so. Raises `ValueError` when closed.
     """
 
+    mode = "wb"
+    _direction = "wr"
+
     def __init__(self, line: _Line, size: int | None, send_size: int | None) -> None:
-        self._line = line
+        super().__init__(line)
         self._size = size
         self._send_size = send_size
-        self._held = bytearray()
-        self.abandoned = False
 
     def writable(self) -> bool:
         """True."""
         return True
 
-    def fileno(self) -> int:
-        """The descriptor of the socket."""
-        _check_open(self)
-        return self._line.sock.fileno()
-
     def write(self, data: ReadableBuffer) -> int:
         """Takes all of `data`, and gives its length in bytes. With a buffer, the largest multiple of its size is sent, in one go."""
-        _check_open(self)
-        view = readable_bytes(data)
-        if self._size is None:
-            if view:
+        self._check_open()
+        with readable_bytes(data) as view:
+            length = len(view)
+            if self._size is not None:
+                self._held += view
+            elif view:
                 self._send(view)
-        else:
-            self._held += view
+        if self._size is not None:
             self._send_held(len(self._held) - len(self._held) % self._size)
-        return len(view)
+        return length
 
     def flush(self) -> None:
         """Sends what is buffered."""
-        _check_open(self)
+        self._check_open()
         self._send_held(len(self._held))
-
-    def close(self) -> None:
-        """Sends what is buffered and ends the writing direction unless the port was abandoned; with the reader closed too, closes
-        the socket. If the last bytes cannot be sent, it is closed all the same, and the error raised."""
-        if not self.closed:
-            try:
-                super().close()
-            finally:
-                self._line.end("wr", self.abandoned)
 
     def _send_held(self, count: int) -> None:
         if count:
@@ -184,11 +195,6 @@ class PortWriter(io.BufferedIOBase):
 
 def _wanted(size: int | None) -> int | None:
     return None if size is None or size < 0 else size
-
-
-def _check_open(port: PortReader | PortWriter) -> None:
-    if port.closed:
-        raise ValueError("the port is closed")
 
 
 def io_ports(
@@ -235,8 +241,8 @@ def port_socket(port: io.IOBase) -> socket.socket:
     return _port(port)._line.sock
 
 
-def _port(port: io.IOBase) -> PortReader | PortWriter:
+def _port(port: io.IOBase) -> _Port:
     inner = port.buffer if isinstance(port, io.TextIOWrapper) else port
-    if not isinstance(inner, PortReader | PortWriter):
+    if not isinstance(inner, _Port):
         raise TypeError(f"port must be one that io_ports() made, not {type(port).__name__}")
     return inner

@@ -59,10 +59,9 @@ def receive_into(
     Offsets count bytes and must lie in the buffer (`ValueError`); a buffer that cannot be written is a `TypeError`. Otherwise as
     `receive`. After `socket-receive!` of the CHICKEN egg.
     """
-    room = writable_bytes(buffer, start, end)
     deadline = deadline_of("receive", timeout)
     call_flags = receive_flags(flags)
-    with Borrowed(sock) as s:
+    with writable_bytes(buffer, start, end) as room, Borrowed(sock) as s:
         return receiving(s, deadline, s.recv_into, room, 0, call_flags) if room else 0
 
 
@@ -99,16 +98,15 @@ def receive_from_into(
 
     Offsets as in `receive_into`, the rest as in `receive_from`. After `socket-receive-from!` of the CHICKEN egg.
     """
-    room = writable_bytes(buffer, start, end)
     deadline = deadline_of("receive", timeout)
     call_flags = receive_flags(flags)
-    with Borrowed(sock) as s:
+    with writable_bytes(buffer, start, end) as room, Borrowed(sock) as s:
         if not hasattr(s, "recvmsg_into"):
             count, native = receiving(s, deadline, s.recvfrom_into, room, 0, call_flags)
             return count, _source(s, native)
         count, _, message_flags, native = receiving(s, deadline, s.recvmsg_into, [room], 0, call_flags)
         source = _source(s, native)
-    _refuse_cut(message_flags, flags, room[:count], source)
+        _refuse_cut(message_flags, flags, room, source)
     return count, source
 
 
@@ -120,6 +118,7 @@ def _source(sock: socket.socket, native: NativeAddress | None) -> SocketAddress:
 
 
 def _refuse_cut(message_flags: int, flags: int, data: bytes | memoryview, source: SocketAddress) -> None:
+    # What is cut has filled all the room there was.
     if message_flags & _MSG_TRUNC and not flags & (_MSG_TRUNC | socket.MSG_PEEK):
         text = f"a datagram was longer than the {len(data)} bytes asked for; its first bytes are in .partial"
         error = SocketError(errno.EMSGSIZE, text, address=source)

@@ -35,10 +35,9 @@ def send(
     seconds for the whole call; None for no limit. Blocks the calling thread; any thread. Raises `SocketError` (also a
     `TimeoutError` when the time is over), `ValueError` or `TypeError`. After `socket-send` of the CHICKEN egg; send(2).
     """
-    view = readable_bytes(data, start, end)
     deadline = deadline_of("send", timeout)
     call_flags = send_flags(flags)
-    with Borrowed(sock) as s:
+    with readable_bytes(data, start, end) as view, Borrowed(sock) as s:
         return sending(s, deadline, s.send, view, call_flags)
 
 
@@ -59,17 +58,17 @@ def send_all(
     how many bytes went out. `timeout`: seconds for the whole call; else the surrounding limit holds anew after each piece.
     Otherwise as `send`. After `socket-send-all` of the CHICKEN egg.
     """
-    view = readable_bytes(data, start, end)
-    step = len(view) if send_size is None else checked_size(send_size, "send_size")
-    if send_size == 0:
+    if send_size is not None and not checked_size(send_size, "send_size"):
         raise ValueError("send_size must be at least 1, or None for all that is left")
     deadline = deadline_of("send", timeout)
     call_flags = send_flags(flags)
     sent = 0
-    with Borrowed(sock) as s:
+    with readable_bytes(data, start, end) as view, Borrowed(sock) as s:
+        step = send_size or len(view)
         try:
             while True:
-                sent += sending(s, deadline, s.send, view[sent : sent + step], call_flags)
+                with view[sent : sent + step] as piece:
+                    sent += sending(s, deadline, s.send, piece, call_flags)
                 if sent >= len(view):
                     return
                 deadline.progressed()
@@ -96,10 +95,9 @@ def send_to(
     if not isinstance(address, SocketAddress):
         kind = type(address).__name__
         raise TypeError(f"address must be a SocketAddress, not {kind}: use inet_address(), unix_address() or address_information()")
-    view = readable_bytes(data, start, end)
     deadline = deadline_of("send", timeout)
     call_flags = send_flags(flags)
-    with Borrowed(sock) as s:
+    with readable_bytes(data, start, end) as view, Borrowed(sock) as s:
         try:
             return sending(s, deadline, s.sendto, view, call_flags, address.native)
         except SocketError as error:

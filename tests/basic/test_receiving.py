@@ -169,6 +169,15 @@ def test_buffers_that_are_refused_leave_the_data(socket_pair: _Pair, verb: Any) 
     assert socket_pair[0].recv(3) == b"abc"
 
 
+def test_buffer_can_be_resized_while_the_error_is_handled(socket_pair: _Pair) -> None:
+    buffer = bytearray(4)
+    for verb in (receive_into, receive_from_into):
+        with pytest.raises(TimeoutError) as caught:
+            verb(socket_pair[0], buffer, timeout=0)
+        buffer += b"x"
+        assert caught.value.__traceback__ is not None
+
+
 @pytest.mark.parametrize("flags", ["1", None, True, 2**40])
 def test_flags_that_are_none(socket_pair: _Pair, flags: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="flags"):

@@ -192,6 +192,16 @@ def test_whole_call_has_one_deadline(socket_pair: _Pair) -> None:
     assert 0.1 <= took < 5
 
 
+def test_data_can_be_resized_while_the_error_is_handled(socket_pair: _Pair) -> None:
+    data = bytearray(4)
+    _fill(socket_pair[0])
+    for verb in (send, send_all, write_bytes):
+        with pytest.raises(TimeoutError) as caught:
+            verb(socket_pair[0], data, timeout=0)
+        data += b"x"
+        assert caught.value.__traceback__ is not None
+
+
 def test_surrounding_limit(socket_pair: _Pair) -> None:
     _fill(socket_pair[0])
     with timeouts(send=0.01), pytest.raises(TimeoutError):
