@@ -54,7 +54,16 @@ if TYPE_CHECKING:
     from .tasks.a_sync import a_sync as a_sync
     from .tasks.a_sync import await_call as await_call
     from .tasks.a_sync import get_resume as get_resume
-    from .tasks.a_sync import run as run
+    from .tasks.run import run as run
+    from .tasks.choice import after as after
+    from .tasks.choice import await_choice as await_choice
+    from .tasks.choice import finished as finished
+    from .tasks.choice import readable as readable
+    from .tasks.choice import writable as writable
+    from .tasks.meetings import Meeting as Meeting
+    from .tasks.meetings import await_meeting_receive as await_meeting_receive
+    from .tasks.meetings import await_meeting_send as await_meeting_send
+    from .tasks.operations import Operation as Operation
     from .tasks.task import Task as Task
     from .tasks.waitable import Await as Await
     from .tasks.waitable import waitable as waitable
@@ -83,7 +92,11 @@ _ROOMS = {
     "sockets.serve": "await_serve",
     "sockets.stream": "Stream",
     "sockets.transfer": "await_receive await_receive_from await_receive_into await_send await_send_all await_send_to",
-    "tasks.a_sync": "a_sync await_call get_resume run",
+    "tasks.a_sync": "a_sync await_call get_resume",
+    "tasks.run": "run",
+    "tasks.choice": "after await_choice finished readable writable",
+    "tasks.meetings": "Meeting await_meeting_receive await_meeting_send",
+    "tasks.operations": "Operation",
     "tasks.task": "Task",
     "tasks.waitable": "Await waitable",
     "tasks.waits": "await_callback await_readable await_sleep await_writable await_yield",

@@ -118,6 +118,8 @@ class EventLoop:
         self._posts: deque[Callable[[], object]] = deque()
         self._jobs: set[object] = set()
         self._blocked = False
+        # As `soon`, for whoever knows that a turn is under way.
+        self.enqueue: Callable[[Callable[[], object]], object] = self._posts.append
         self._lock = threading.RLock()
         self._thread: int | None = None
         self._depth = 0
@@ -139,6 +141,8 @@ class EventLoop:
         self.running = False
         self._awake = False
         self._alert = False
+        # Whose code runs right now: a note of the tasks' room, which the loop never reads.
+        self.current: Any = None
         self._stopping = False
         poller = poller_for(selector)
         try:

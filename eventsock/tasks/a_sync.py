@@ -6,23 +6,21 @@ Knows tasks and which loop is meant. It must not know what tasks wait for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from threading import get_ident
 from typing import Any, TypeVar, overload
 
-from ..errors import Deadlock, LoopStateError
+from ..errors import LoopStateError
 from ..loop.current import here, resolve_loop
 from ..loop.event_loop import EventLoop
-from .task import RAW, Task, caller_of, current_task
+from .states import RAW
+from .task import Task, caller_of, current_task
+from .timed import TimedTask, kinds
 from .waitable import Await, waitable
 
-__all__ = ["Resume", "a_sync", "await_call", "get_resume", "run", "start_task"]
+__all__ = ["Resume", "a_sync", "await_call", "get_resume", "outside_a_turn", "start_task"]
 
 T = TypeVar("T")
-
-# Seconds that the other tasks have for their `finally` blocks when `run(f)` has its result.
-_GRACE = 5.0
 
 
 @overload
@@ -44,20 +42,34 @@ def a_sync(waitable: Callable[..., Any], *args: Any, loop: EventLoop | None = No
     found = here.loop if loop is None else None
     if found is None:
         found = resolve_loop(loop)
-    task: Task[Any] = Task(found, copy_context(), _name_of(waitable) if name is None else name, _origin(found))
+    if name is None:
+        name = getattr(waitable, "__qualname__", None) or _name_of(waitable)
+    task: Task[Any] = TimedTask(found, name, caller_of(sys._getframe(1))) if found.debug else kinds.usual(found, name, None)
     if found.in_turn and found is here.loop:
         task.start(waitable, args)
     else:
-        _outside_a_turn(task, lambda: task.start(waitable, args))
+        outside_a_turn(task, lambda: task.start(waitable, args))
     return task
 
 
-def start_task(waitable: Callable[..., Any], args: tuple[Any, ...], owner: Callable[[Task[Any]], object], name: str | None) -> Task[Any]:
-    """As `a_sync` in the current task's loop, for a task whose error belongs to `owner` from its first step on."""
-    loop = current_task("a task group").loop
-    task: Task[Any] = Task(loop, copy_context(), _name_of(waitable) if name is None else name, _origin(loop))
+def start_task(
+    waitable: Callable[..., Any],
+    args: tuple[Any, ...],
+    owner: Callable[[Task[Any]], object],
+    name: str | None,
+    loop: EventLoop | None = None,
+) -> Task[Any]:
+    """As `a_sync`, for a task whose error belongs to `owner` from its first step on. `loop`: None is the one of this thread."""
+    if loop is None:
+        loop = resolve_loop()
+    if name is None:
+        name = _name_of(waitable)
+    task: Task[Any] = TimedTask(loop, name, caller_of(sys._getframe(1))) if loop.debug else kinds.usual(loop, name, None)
     task.owner = owner
-    task.start(waitable, args)
+    if loop.in_turn and loop is here.loop:
+        task.start(waitable, args)
+    else:
+        outside_a_turn(task, lambda: task.start(waitable, args))
     return task
 
 
@@ -69,33 +81,28 @@ def _name_of(waitable: Callable[..., Any]) -> str:
     return type(waitable).__name__ if inner is None else _name_of(inner)
 
 
-def _origin(loop: EventLoop) -> str | None:
-    return caller_of(sys._getframe(2)) if loop.debug else None
-
-
-def _outside_a_turn(task: Task[Any], steps: Callable[[], object]) -> None:
+def outside_a_turn(task: Task[Any], steps: Callable[[], object]) -> None:
     """Take `steps` of `task` while its loop is not in a turn: its error then leaves by the caller, who is the one at hand."""
     loop = task.loop
     former = here.loop
     if former is not None and former is not loop and former.in_turn:
         raise LoopStateError(f"{task} belongs to {loop!r}, but {former!r} is running in this thread")
     loop.check_thread()
-    owner = task.owner
-    task.owner = owner or _nobody
+    hooks = sys.get_asyncgen_hooks()
+    if loop.asyncgen_hooks is not None:
+        sys.set_asyncgen_hooks(*loop.asyncgen_hooks)
     here.loop = loop
     try:
         steps()
     finally:
         here.loop = former
-        if not task.done:
-            task.owner = owner
-    error = task.error
-    if error is not None and owner is None and task.done and not task.cancelled:
-        raise error
-
-
-def _nobody(task: Task[Any]) -> None:
-    """Answers for a task whose error is about to be raised to the caller."""
+        sys.set_asyncgen_hooks(*hooks)
+        if loop.pending_posts:
+            loop.rouse()
+    if loop.closed:
+        task.shut()
+    if task.unheard:
+        task.result()
 
 
 class Resume:
@@ -105,10 +112,10 @@ class Resume:
     Origin: chez-a-sync `resume`.
     """
 
-    __slots__ = ("_task",)
+    __slots__ = ("task",)
 
     def __init__(self, task: Task[Any]) -> None:
-        self._task = task
+        self.task = task
 
     def __call__(self, value: object = None) -> None:
         """Continue the task; its `yield` gives `value`."""
@@ -121,19 +128,27 @@ class Resume:
         self._take(lambda task: task.fail(error))
 
     def _take(self, step: Callable[[Task[Any]], object]) -> None:
-        task = self._task
+        task = self.task
         if task.loop.thread not in (None, get_ident()):
             raise LoopStateError(f"resume of {task} was called in thread {get_ident()}; post it to the task's loop instead")
         if task.waits_for is not RAW:
-            state = "is running" if task.waits_for is None else "has ended" if task.done else f"waits for {task.waits_for}"
-            raise LoopStateError(f"resume was called while {task} {state}; it answers a bare `yield` only (see await_callback)")
+            raise LoopStateError(f"resume was called while {task} {_state(task)}; it answers a bare `yield` only (see await_callback)")
         if task.loop.in_turn:
             step(task)
         else:
-            _outside_a_turn(task, lambda: step(task))
+            outside_a_turn(task, lambda: step(task))
 
     def __repr__(self) -> str:
-        return f"<resume of {self._task}>"
+        return f"<resume of {self.task}>"
+
+
+def _state(task: Task[Any]) -> str:
+    if task.waits_for is None:
+        return "is running"
+    if task.done:
+        return "has ended"
+    procedure = task.awaiting
+    return f"waits for {task.waits_for}" if procedure is None else f"stands in {procedure} and waits for {task.waits_for}"
 
 
 def get_resume() -> Resume:
@@ -148,56 +163,18 @@ def await_call(f: Callable[..., Awaitable[T]], *args: Any) -> Await[T]: ...
 @overload
 def await_call(f: Callable[..., T], *args: Any) -> Await[T]: ...
 def await_call(f: Callable[..., Any], *args: Any) -> Await[Any]:
-    """Run `f(*args)` inside the current task and give its result: a generator function, an `async def` or a plain function."""
+    """Run `f(*args)` inside the current task and give its result: a generator function, an `async def` or a plain function.
+
+    May suspend where `f` does. Raises what `f` raises.
+    """
     return _await_call(f, args)
 
 
 @waitable
 def _await_call(f: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     made = f(*args)
-    if isinstance(made, Generator):
-        return (yield from made)
+    if isinstance(made, (Generator, Coroutine)):
+        return (yield from made)  # type: ignore[misc]  # a `waitable` may delegate to a coroutine
     if isinstance(made, Awaitable):
         return (yield from made.__await__())
     return made
-
-
-@overload
-def run(waitable: Callable[..., Generator[Any, Any, T]], *args: Any) -> T: ...
-@overload
-def run(waitable: Callable[..., Awaitable[T]], *args: Any) -> T: ...
-@overload
-def run(waitable: Callable[..., T], *args: Any) -> T: ...
-def run(waitable: Callable[..., Any], *args: Any) -> Any:
-    """Run `waitable(*args)` as a task in a loop of its own until it ends, and return its result.
-
-    The blocking form of any task code. Other tasks are then cancelled, given 5 seconds for their `finally` blocks, and closed.
-    `Deadlock`: nothing is left that could wake it. `LoopStateError`: a loop is running in this thread.
-    """
-    running = here.loop
-    if running is not None and running.in_turn:
-        raise LoopStateError(f"run() was called inside {running!r}: use `yield from await_call(f)` there, or a_sync(f)")
-    with EventLoop() as loop:
-        main: Task[Any] = a_sync(_main, waitable, args, loop=loop, name=_name_of(waitable))
-        if not main.done:
-            loop.run()
-        if not main.done:
-            raise Deadlock(f"nothing is left to do, but these tasks still wait: {_waiting(loop)}")
-        return main.result()
-
-
-def _main(waitable: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
-    me = current_task()
-    try:
-        return (yield from _await_call(waitable, args))
-    finally:
-        loop = me.loop
-        for resident in list(loop.residents):
-            if isinstance(resident, Task) and resident is not me:
-                resident.cancel("the main task has ended")
-        if len(loop.residents) > 1 or loop.pending_posts:
-            loop.timeout_post(_GRACE, loop.quit, repeat=False)
-
-
-def _waiting(loop: EventLoop) -> str:
-    return "; ".join(f"{task} for {task.waits_for}" for task in loop.residents if isinstance(task, Task))

@@ -16,6 +16,7 @@ from inspect import isgeneratorfunction
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import NotAwaited
+from .where import caller_of
 
 __all__ = ["Await", "waitable"]
 
@@ -39,14 +40,18 @@ def waitable(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await
     if not isgeneratorfunction(function):
         name = getattr(function, "__qualname__", repr(function))
         raise TypeError(f"waitable() decorates a generator function; {name} contains no yield (an async def needs no decorator)")
-    return _watched(function) if DEBUG else types.coroutine(function)  # type: ignore[return-value]
+    # With the mark of a coroutine it may be awaited, and may itself `yield from` a coroutine.
+    made: Any = types.coroutine(function)
+    return _watched(made) if DEBUG else made
 
 
 def _watched(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await[T]]:
+    head, dot, tail = function.__qualname__.rpartition(".")
+    name = head + dot + tail.lstrip("_")  # some are the inner half of a public one
+
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> _Watched[T]:
-        caller = sys._getframe(1)
-        return _Watched(function(*args, **kwargs), function.__qualname__, caller.f_code.co_filename, caller.f_lineno)
+        return _Watched(function(*args, **kwargs), name, caller_of(sys._getframe(1)) or "?:0")
 
     return call
 
@@ -54,14 +59,13 @@ def _watched(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await
 class _Watched(Await[T]):
     """A generator that says so if nobody ever runs it. A bare one is silent, worse than a coroutine."""
 
-    __slots__ = ("_file", "_generator", "_line", "_name", "_run")
+    __slots__ = ("_generator", "_name", "_place", "_run")
 
-    def __init__(self, generator: Generator[Any, Any, T], name: str, file: str, line: int) -> None:
+    def __init__(self, generator: Generator[Any, Any, T], name: str, place: str) -> None:
         self._run = False
         self._generator = generator
         self._name = name
-        self._file = file
-        self._line = line
+        self._place = place
 
     def __iter__(self) -> Generator[Any, Any, T]:
         self._run = True
@@ -84,4 +88,5 @@ class _Watched(Await[T]):
     def __del__(self) -> None:
         if not self._run:
             text = f"{self._name}() was called and never run: write `yield from {self._name}(…)`, or `await` in an async def"
-            warnings.warn_explicit(text, NotAwaited, self._file, self._line)
+            file, _, line = self._place.rpartition(":")
+            warnings.warn_explicit(text, NotAwaited, file, int(line))

@@ -5,12 +5,15 @@ Knows tasks and the loop's verbs. Each procedure arms one wait and suspends; it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from functools import wraps
 from typing import Any, TypeVar
 
 from ..loop.descriptors import FileLike, Side
+from ..loop.event_loop import _checked_seconds as checked_seconds
 from ..loop.timers import Timeout
-from .task import SUSPENDED, TURN, Task, current_task
+from .states import SUSPENDED, TURN
+from .task import Task, current_task
 from .waitable import DEBUG, Await, waitable
 
 __all__ = ["OneShotResume", "await_callback", "await_readable", "await_sleep", "await_writable", "await_yield"]
@@ -18,46 +21,55 @@ __all__ = ["OneShotResume", "await_callback", "await_readable", "await_sleep", "
 T = TypeVar("T")
 
 
-class _Turn(Await[None]):
-    """The next turn, for whoever yields it; one object serves all tasks, because the driver does the rest."""
+class _Turn(tuple[Any]):
+    """The next turn, for whoever yields it. One object serves all tasks, because the driver does the rest; iterating it is C."""
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        return iter((TURN,))
-
-    __await__ = __iter__  # type: ignore[assignment]
-
-    def send(self, value: Any) -> Any:
-        return TURN
-
-    def throw(self, *error: Any) -> Any:
-        raise error[0]
+    __slots__ = ()
+    __await__ = tuple.__iter__
 
 
-_NEXT_TURN = _Turn()
+_NEXT_TURN: Any = _Turn((TURN,))
 
 
 def await_yield() -> Await[None]:
     """Let everything else that is ready run, and go on in the next turn. Origin: chez-a-sync `await-yield!`."""
-    return _NEXT_TURN if not DEBUG else _await_yield()
+    return _NEXT_TURN  # type: ignore[no-any-return]
 
 
-@waitable
-def _await_yield() -> Generator[Any, Any, None]:
-    yield TURN
+if DEBUG:  # something to see forgotten
+
+    @waitable
+    @wraps(await_yield)
+    def _await_yield() -> Generator[Any, Any, None]:
+        yield TURN
+
+    await_yield = _await_yield
 
 
-class _Sleep:
-    """Waiting for time."""
+class _Sleep(Timeout):
+    """Waiting for time: a timeout and a wait in one."""
 
-    __slots__ = ("_seconds", "_task", "_timeout")
+    __slots__ = ("_seconds", "_task")
 
     def __init__(self, task: Task[Any], seconds: float) -> None:
-        self._task = task
+        if seconds.__class__ is not float or seconds != seconds:
+            seconds = checked_seconds(seconds)
+        loop = task.loop
+        self.when = loop.time() + (seconds if seconds > 0.0 else 0.0)
+        self.action = task.wake
+        self.interval = None
         self._seconds = seconds
-        self._timeout: Timeout = task.loop.timeout_post(seconds, task.wake, repeat=False)
+        self._task = task
+        loop.timers.incoming.append(self)
+        if not loop.in_turn:
+            loop.rouse()
 
     def withdraw(self) -> bool:
-        return self._task.loop.timers.remove(self._timeout)
+        return self._task.loop.timers.remove(self)
+
+    @property
+    def since(self) -> float:
+        return self.when - max(0.0, self._seconds)
 
     def __str__(self) -> str:
         return f"time ({self._seconds} s)"
@@ -68,6 +80,8 @@ def await_sleep(seconds: float) -> Generator[Any, Any, None]:
     """Suspend for `seconds` (negative counts as 0; `inf`: until cancelled). `ValueError`: NaN. Origin: chez-a-sync `await-sleep!`."""
     task = current_task("await_sleep()")
     task.waits_for = _Sleep(task, seconds)
+    # A frame that holds the task would make a cycle of it and a cancellation that is raised here.
+    del task
     yield SUSPENDED
 
 
@@ -77,13 +91,14 @@ class OneShotResume:
     The call says whether it was taken: an early answer is kept for the await, a second or a late one gives False.
     """
 
-    __slots__ = ("_answer", "_task", "_text", "_waiting")
+    __slots__ = ("_answer", "_task", "_text", "_waiting", "since")
 
     def __init__(self, task: Task[Any], text: str) -> None:
         self._task: Task[Any] | None = task
         self._text = text
         self._waiting = False
         self._answer: tuple[bool, Any] | None = None
+        self.since = task.loop.time()
 
     def __call__(self, value: object = None) -> bool:
         """The await gives `value`. True if this was the answer, False if it came too late."""
@@ -143,9 +158,9 @@ def await_callback(start: Callable[[OneShotResume], object]) -> Generator[Any, A
     """Call `start(resume)`, suspend until `resume(value)` or `resume.throw(error)` is called, and give the value.
 
     `resume` works once, in the loop's thread, also before this suspends. It is never lost and never reaches another await.
+    Does not keep the loop alive.
     """
-    task = current_task("await_callback()")
-    resume = OneShotResume(task, f"a callback from {getattr(start, '__qualname__', start)}")
+    resume = OneShotResume(current_task("await_callback()"), f"a callback from {getattr(start, '__qualname__', start)}")
     start(resume)
     if resume.suspend():
         yield SUSPENDED
