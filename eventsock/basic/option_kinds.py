@@ -28,14 +28,21 @@ _MREQ6 = struct.Struct("=16sI")  # struct ipv6_mreq
 LONGEST_VALUE = 1024  # what getsockopt of the standard library takes
 
 
-class Kind(Generic[T]):
-    """A type of option: its name in the documentation, the size of its C type, and how to read and write one."""
+class Encoding(Generic[T]):
+    """How an option is written: what its values are called in the documentation, and how one becomes bytes."""
+
+    def __init__(self, name: str, encode: Callable[[object, str], bytes]) -> None:
+        self.name = name
+        self.encode = encode
+
+
+class Kind(Encoding[T]):
+    """How an option is read and written: also the size of its C type, and what its bytes mean."""
 
     def __init__(self, name: str, size: int, decode: Callable[[bytes], T], encode: Callable[[object, str], bytes]) -> None:
-        self.name = name
+        super().__init__(name, encode)
         self.size = size
         self.decode = decode
-        self.encode = encode
 
 
 def _refuse(name: str, wanted: str, value: object) -> NoReturn:
@@ -134,15 +141,11 @@ def _packed(family: int, text: str, name: str) -> bytes:
         raise ValueError(f"{name}: not a numeric address of {socket.AddressFamily(family).name}: {text!r}") from None
 
 
-def _never(data: bytes) -> NoReturn:
-    raise AssertionError("a write-only option was read")
-
-
 FLAG = Kind("bool", _INT.size, _decode_flag, _encode_flag)
 NUMBER = Kind("int", _INT.size, _decode_number, _encode_number)
 LINGER = Kind("(bool, int)", _LINGER.size, _decode_linger, _encode_linger)
 SECONDS = Kind("seconds", _TIMEVAL.size, _decode_seconds, _encode_seconds)
 BYTES = Kind("bytes", LONGEST_VALUE, bytes, _encode_bytes)
 INTERFACE = Kind("address, index or None", 4, socket.inet_ntoa, _encode_interface)
-MEMBERSHIP: Kind[Membership] = Kind("(group, interface)", 0, _never, _encode_membership)
-MEMBERSHIP6: Kind[Membership] = Kind("(group, index)", 0, _never, _encode_membership6)
+MEMBERSHIP: Encoding[Membership] = Encoding("(group, interface)", _encode_membership)
+MEMBERSHIP6: Encoding[Membership] = Encoding("(group, index)", _encode_membership6)

@@ -10,12 +10,12 @@ import errno
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from ..errors import SocketError, UnsupportedOptionError
 from .arguments import checked_descriptor, checked_int, checked_size
 from .handles import Borrowed
-from .option_kinds import BYTES, FLAG, INTERFACE, LINGER, LONGEST_VALUE, MEMBERSHIP, MEMBERSHIP6, NUMBER, SECONDS, Kind
+from .option_kinds import BYTES, FLAG, INTERFACE, LINGER, LONGEST_VALUE, MEMBERSHIP, MEMBERSHIP6, NUMBER, SECONDS, Encoding, Kind
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike, ReadableBuffer
@@ -62,14 +62,14 @@ def _number_of(constant: str) -> int | None:
     return found
 
 
-class ReadOnly(Generic[T]):
-    """An option that can be read."""
+class Declared:
+    """An option as it is declared: what platforms call it, the preferred name first, and the number it has on this one."""
 
-    access = "read"
+    access: str
+    kind: Encoding[Any]
+    name: str
 
-    def __init__(self, kind: Kind[T], level: int, *constants: str) -> None:
-        """`constants`: what platforms call it, the preferred name first."""
-        self.kind = kind
+    def __init__(self, level: int, constants: tuple[str, ...]) -> None:
         self._level = level
         present = [name for name in constants if _number_of(name) is not None]
         self.constant = (present or constants)[0]
@@ -78,23 +78,32 @@ class ReadOnly(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    def _known_number(self) -> int:
+        if self.number is None:
+            raise UnsupportedOptionError(errno.ENOPROTOOPT, f"this platform has no {self.constant}", address=self.name)
+        return self.number
+
+    def _write(self, options: SocketOptions, value: object) -> None:
+        options._set(self._level, self._known_number(), self.kind.encode(value, self.name), self.name, value)
+
+
+class ReadOnly(Declared, Generic[T]):
+    """An option that can be read."""
+
+    access = "read"
+
+    def __init__(self, kind: Kind[T], level: int, *constants: str) -> None:
+        super().__init__(level, constants)
+        self.kind: Kind[T] = kind
+
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
     def __get__(self, instance: SocketOptions, owner: type) -> T: ...
     def __get__(self, instance: SocketOptions | None, owner: type) -> Self | T:
-        return self if instance is None else self._read(instance)
-
-    def _read(self, options: SocketOptions) -> T:
-        return self.kind.decode(options._get(self._level, self._number(), self.kind.size, self.name))
-
-    def _write(self, options: SocketOptions, value: object) -> None:
-        options._set(self._level, self._number(), self.kind.encode(value, self.name), self.name, value)
-
-    def _number(self) -> int:
-        if self.number is None:
-            raise UnsupportedOptionError(errno.ENOPROTOOPT, f"this platform has no {self.constant}", address=self.name)
-        return self.number
+        if instance is None:
+            return self
+        return self.kind.decode(instance._get(self._level, self._known_number(), self.kind.size, self.name))
 
 
 class Option(ReadOnly[T]):
@@ -115,13 +124,26 @@ class InterfaceOption(ReadOnly[str]):
         self._write(instance, value)
 
 
-class WriteOnly(Option[T]):
+class WriteOnly(Declared, Generic[T]):
     """An option that can be written only."""
 
     access = "write"
 
-    def _read(self, options: SocketOptions) -> T:
+    def __init__(self, kind: Encoding[T], level: int, *constants: str) -> None:
+        super().__init__(level, constants)
+        self.kind = kind
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: SocketOptions, owner: type) -> NoReturn: ...
+    def __get__(self, instance: SocketOptions | None, owner: type) -> Self:
+        if instance is None:
+            return self
         raise AttributeError(f"{self.name} can be written only")
+
+    def __set__(self, instance: SocketOptions, value: T) -> None:
+        self._write(instance, value)
 
 
 class SocketOptions:
@@ -275,6 +297,6 @@ def _refused(error: OSError, name: str, unsupported: tuple[int, ...]) -> SocketE
     return kind.of(error, address=name)
 
 
-def option_table() -> list[ReadOnly[object]]:
+def option_table() -> list[Declared]:
     """Every option, in the order of its declaration."""
-    return [each for each in vars(SocketOptions).values() if isinstance(each, ReadOnly)]
+    return [each for each in vars(SocketOptions).values() if isinstance(each, Declared)]

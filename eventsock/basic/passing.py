@@ -80,7 +80,8 @@ def receive_descriptors(sock: FileDescriptorLike, n: int, limit: int, *, timeout
         raise ValueError("n must be at least 1: descriptors travel with a byte")
     if checked_size(limit, "limit") > _MOST_DESCRIPTORS:
         raise ValueError(f"limit must be at most {_MOST_DESCRIPTORS}, not {limit}")
-    room = socket.CMSG_LEN(limit * array("i").itemsize) if limit else 0
+    # With room for the credentials of a socket that has SO_PASSCRED: they would push the descriptors out.
+    room = socket.CMSG_SPACE(limit * array("i").itemsize) + socket.CMSG_SPACE(3 * array("i").itemsize)
     deadline = deadline_of("receive", timeout)
     call_flags = receive_flags(0) | _CLOSE_ON_EXEC
     with Borrowed(sock) as s:

@@ -18,7 +18,9 @@ from eventsock.basic import (
     AddressInfo,
     ConnectError,
     ResolveError,
+    SocketAddress,
     address_information,
+    attempts,
     connect,
     connect_to_addresses,
     connect_to_host,
@@ -484,8 +486,8 @@ def test_all_attempts_are_in_the_error(resolver: list[tuple[str, int]], refused_
     resolver += [("::1", refused_port), ("127.0.0.1", silent_port), ("127.0.0.1", refused_port)]
     with pytest.raises(ConnectError) as caught:
         connect_to_host("example", 80, timeout=0.2)
-    attempts = {str(each.address): each.errno for each in caught.value.attempts}
-    assert attempts == {
+    failures = {str(each.address): each.errno for each in caught.value.attempts}
+    assert failures == {
         f"[::1]:{refused_port}": errno.ECONNREFUSED,
         f"127.0.0.1:{silent_port}": errno.ETIMEDOUT,
         f"127.0.0.1:{refused_port}": errno.ECONNREFUSED,
@@ -499,6 +501,42 @@ def test_all_refuse(resolver: list[tuple[str, int]], refused_port: int) -> None:
     with pytest.raises(ConnectionRefusedError) as caught:
         connect_to_host("example", 80)
     assert len(caught.value.attempts) == 2  # type: ignore[attr-defined]
+
+
+def test_attempts_that_fail_at_once_go_on_at_once(
+    resolver: list[tuple[str, int]], tcp_listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without its scope a link-local address cannot be begun with, and without its family no socket be made.
+    resolver += [("fe80::1", 80), ("127.0.0.2", 80), ("127.0.0.1", _port(tcp_listener))]
+    make = attempts.new_socket
+
+    def without_one(family: int, kind: int, protocol: int, address: SocketAddress) -> socket.socket:
+        if address.address == "127.0.0.2":
+            raise ConnectError(errno.EAFNOSUPPORT, address=address)
+        return make(family, kind, protocol, address)
+
+    monkeypatch.setattr(connect, "new_socket", without_one)
+    began = time.monotonic()
+    with connect_to_host("example", 80) as sock:
+        assert sock.getpeername() == tcp_listener.getsockname()
+    assert time.monotonic() - began < 0.25
+    resolver.pop()
+    with pytest.raises(ConnectError) as caught:
+        connect_to_host("example", 80)
+    assert [each.errno for each in caught.value.attempts] == [errno.EINVAL, errno.EAFNOSUPPORT]
+
+
+def test_connection_that_is_made_at_once(
+    resolver: list[tuple[str, int]], tcp_listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def patient(sock: socket.socket, address: SocketAddress) -> str:
+        sock.setblocking(True)
+        return attempts.begin(sock, address)
+
+    monkeypatch.setattr(connect, "begin", patient)
+    resolver += [("127.0.0.1", _port(tcp_listener)), ("127.0.0.2", 80)]
+    with connect_to_host("example", 80) as sock:
+        assert sock.getpeername() == tcp_listener.getsockname()
 
 
 def test_race_has_one_time_limit(resolver: list[tuple[str, int]], silent_port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import Any
 
@@ -15,6 +16,7 @@ from eventsock.basic import (
     inet_address,
     listen_on_ipv4_socket,
     listen_on_ipv6_socket,
+    listen_on_unix_socket,
 )
 
 _VERBS = [listen_on_ipv4_socket, listen_on_ipv6_socket]
@@ -136,3 +138,15 @@ def test_family_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(ListenError, match=r"cannot listen on \[::1\]:8000: Address family not supported"):
         listen_on_ipv6_socket(True, 8000)
+
+
+def test_interrupt_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch, unix_path: str) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(socket.socket, "listen", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        listen_on_ipv4_socket(True, 0)
+    with pytest.raises(KeyboardInterrupt):
+        listen_on_unix_socket(unix_path)
+    assert not os.path.lexists(unix_path)

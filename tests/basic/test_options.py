@@ -218,6 +218,7 @@ def test_ipv6_membership(udp6: socket.socket) -> None:
         assert "ff020000000000000000000000001234" not in file.read()
 
 
+@linux_only
 @pytest.mark.parametrize("name", ["ip_add_membership", "ip_drop_membership", "ipv6_join_group", "ipv6_leave_group", "ipv6_address_form"])
 def test_write_only_options_cannot_be_read(udp: socket.socket, name: str) -> None:
     with pytest.raises(AttributeError, match=f"{name} can be written only"):
@@ -373,6 +374,12 @@ def test_mode_of_the_socket_stays(tcp: socket.socket) -> None:
     tcp.settimeout(7)
     SocketOptions(tcp).tcp_no_delay = True
     assert tcp.gettimeout() == 7
+
+
+def test_options_are_declared_in_the_class() -> None:
+    assert SocketOptions.so_keep_alive.constant == "SO_KEEPALIVE"
+    assert SocketOptions.ip_add_membership.access == "write"
+    assert [each.name for each in option_table()] == [name for name in vars(SocketOptions) if name.startswith(("so_", "tcp_", "ip"))]
 
 
 # Raw access

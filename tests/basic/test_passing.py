@@ -74,15 +74,28 @@ def test_no_descriptors_are_bytes(socket_pair: _Pair) -> None:
     assert receive_descriptors(socket_pair[1], 10, 0) == (b"abc", [])
 
 
+@pytest.mark.skipif(not hasattr(socket, "SO_PASSCRED"), reason="a feature of Linux")
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_credentials_do_not_push_descriptors_out(socket_pair: _Pair, pipe: tuple[int, int], count: int) -> None:
+    left, right = socket_pair
+    right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    send_descriptors(left, b"x", [pipe[0]] * count)
+    data, received = receive_descriptors(right, 10, count)
+    assert (data, len(received)) == (b"x", count)
+    for fd in received:
+        os.close(fd)
+
+
 def test_end_of_the_stream(socket_pair: _Pair) -> None:
     socket_pair[0].close()
     assert receive_descriptors(socket_pair[1], 10, 3) == (b"", [])
 
 
+@pytest.mark.parametrize("count", [3, 9, 100])
 @pytest.mark.parametrize("limit", [0, 1, 2])
-def test_more_than_expected_are_closed_and_reported(socket_pair: _Pair, pipe: tuple[int, int], limit: int) -> None:
+def test_more_than_expected_are_closed_and_reported(socket_pair: _Pair, pipe: tuple[int, int], limit: int, count: int) -> None:
     left, right = socket_pair
-    send_descriptors(left, b"hello", [pipe[0]] * 3)
+    send_descriptors(left, b"hello", [pipe[0]] * count)
     before = _count()
     with pytest.raises(SocketError, match=f"more came than 10 bytes with {limit} descriptors; all that came were closed") as caught:
         receive_descriptors(right, 10, limit)

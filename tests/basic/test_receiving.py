@@ -462,6 +462,25 @@ def test_sender_on_a_connection_is_the_peer(tcp_pair: _Pair) -> None:
     assert receive_from(server, 1) == (b"", inet_address("0.0.0.0", 0))
 
 
+class _Old(socket.socket):
+    """A socket of a platform that has no recvmsg."""
+
+    @property
+    def recvmsg(self) -> Any:
+        raise AttributeError
+
+    recvmsg_into = recvmsg
+
+
+def test_datagram_on_a_platform_without_recvmsg(udp: _Pair) -> None:
+    one, two = udp
+    with _Old(two.family, two.type, fileno=os.dup(two.fileno())) as old:
+        for data in (b"abc", b"def"):
+            one.send(data)
+        assert receive_from(old, 10) == (b"abc", inet_address(*one.getsockname()))
+        assert receive_from_into(old, bytearray(10)) == (3, inet_address(*one.getsockname()))
+
+
 def test_unix_senders_with_and_without_a_name(unix_path: str) -> None:
     kind = socket.SOCK_DGRAM
     with socket.socket(socket.AF_UNIX, kind) as receiver, socket.socket(socket.AF_UNIX, kind) as sender:

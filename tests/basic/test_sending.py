@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from eventsock.basic import SocketError, inet_address, send, send_all, send_to, timeouts, unix_address, write_bytes, write_string
+from eventsock.basic import SocketError, inet_address, patience, send, send_all, send_to, timeouts, unix_address, write_bytes, write_string
 
 _Pair = tuple[socket.socket, socket.socket]
 
@@ -271,6 +271,14 @@ def test_signals_are_invisible(socket_pair: _Pair) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert got == [26_000_000]
+
+
+def test_platform_that_cannot_try_first(socket_pair: _Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "DONT_WAIT", 0)
+    assert send(socket_pair[0], b"x") == 1
+    _fill(socket_pair[0])
+    with pytest.raises(TimeoutError):
+        send(socket_pair[0], b"x", timeout=0.01)
 
 
 # Datagrams
