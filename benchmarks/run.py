@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -37,11 +38,11 @@ def main() -> None:
     if options.report:
         write(Results.load(options.report), ALL, options.output or environment.ROOT / "docs")
         return
-    settings = QUICK if options.quick else FULL
+    settings = replace(QUICK if options.quick else FULL, rounds=options.rounds)
     plan = [(workload, candidates) for workload in ALL if (candidates := chosen(workload, options, has_programs))]
     if not plan:
         sys.exit(f"nothing to do; the workloads are: {', '.join(workload.key for workload in ALL)}")
-    whole = not (options.quick or options.only or options.candidates)
+    whole = not (options.quick or options.only or options.candidates) and options.rounds >= FULL.rounds
     results = measured(plan, settings)
     write(results, ALL, options.output or (environment.ROOT / "docs" if whole else environment.BUILD / "report"))
 
@@ -55,6 +56,7 @@ def arguments() -> argparse.Namespace:
         "--output", type=Path, metavar="DIRECTORY", help="default: docs for a whole run, benchmarks/.build/report for a part"
     )
     parser.add_argument("--report", type=Path, metavar="FIGURES.json", help="measure nothing: write the report of these figures again")
+    parser.add_argument("--rounds", type=int, default=FULL.rounds, help="how often each candidate has its turn (default: %(default)s)")
     return parser.parse_args()
 
 

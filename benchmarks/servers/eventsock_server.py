@@ -193,8 +193,12 @@ def udp_watches() -> None:
     recvfrom, sendto = sock.recvfrom, sock.sendto
 
     def ready(status: str) -> None:
-        data, address = recvfrom(wire.DATAGRAM)
-        sendto(data, address)
+        try:
+            for _ in range(16):
+                data, address = recvfrom(wire.DATAGRAM)
+                sendto(data, address)
+        except BlockingIOError:
+            pass  # no more for now, or no room: a datagram may be lost
 
     with EventLoop() as loop:
         loop.add_read_watch(sock, ready)
