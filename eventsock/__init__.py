@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from .tasks.a_sync import a_sync as a_sync
     from .tasks.a_sync import await_call as await_call
     from .tasks.a_sync import get_resume as get_resume
-    from .tasks.run import run as run
     from .tasks.choice import after as after
     from .tasks.choice import await_choice as await_choice
     from .tasks.choice import finished as finished
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
     from .tasks.meetings import await_meeting_receive as await_meeting_receive
     from .tasks.meetings import await_meeting_send as await_meeting_send
     from .tasks.operations import Operation as Operation
+    from .tasks.run import run as run
     from .tasks.task import Task as Task
     from .tasks.waitable import Await as Await
     from .tasks.waitable import waitable as waitable
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .tasks.waits import await_sleep as await_sleep
     from .tasks.waits import await_writable as await_writable
     from .tasks.waits import await_yield as await_yield
+    from .workers.pool import ThreadPool as ThreadPool
 
 __version__ = "0.1.0"
 
@@ -100,6 +101,7 @@ _ROOMS = {
     "tasks.task": "Task",
     "tasks.waitable": "Await waitable",
     "tasks.waits": "await_callback await_readable await_sleep await_writable await_yield",
+    "workers.pool": "ThreadPool",
 }
 
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

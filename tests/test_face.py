@@ -45,10 +45,9 @@ _CONTRACT = {
         Meeting.await_send Meeting.await_receive Meeting.close Meeting.ready Meeting.sending Meeting.receiving
     """,
     "workers": """
-        ThreadPool await_task_in_thread await_task_in_event_loop await_generator_in_thread await_generator_in_event_loop
+        await_task_in_thread await_task_in_event_loop await_generator_in_thread await_generator_in_event_loop
         await_task_in_thread_pool await_generator_in_thread_pool
-        ThreadPool.add ThreadPool.submit ThreadPool.change_size ThreadPool.size ThreadPool.threads ThreadPool.tasks
-        ThreadPool.non_blocking ThreadPool.stop ThreadPool.increment ThreadPool.min_threads ThreadPool.max_threads ThreadPool.idle
+            ThreadPool.non_blocking ThreadPool.stop ThreadPool.increment ThreadPool.min_threads ThreadPool.max_threads ThreadPool.idle
     """,
     "sockets": """
         await_connect_to_ipv4_host await_connect_to_ipv6_host await_connect_to_unix_host await_connect_to_host
@@ -81,13 +80,10 @@ _CONTRACT = {
 NOT_YET: set[str] = set(
     """
     make_iterator STOP_ITERATION make_coroutine await_task await_timeout await_generator a_sync_read_watch
-    a_sync_write_watch timeout TaskGroup TaskGroup.a_sync TaskGroup.await_all Meeting await_meeting_send
-    await_meeting_receive await_choice readable writable after finished in_thread Meeting.await_send Meeting.await_receive
-    Meeting.close Meeting.ready Meeting.sending Meeting.receiving ThreadPool await_task_in_thread await_task_in_event_loop
+    a_sync_write_watch timeout TaskGroup TaskGroup.a_sync TaskGroup.await_all in_thread
+    await_task_in_thread await_task_in_event_loop
     await_generator_in_thread await_generator_in_event_loop await_task_in_thread_pool await_generator_in_thread_pool
-    ThreadPool.add ThreadPool.submit ThreadPool.change_size ThreadPool.size ThreadPool.threads ThreadPool.tasks
-    ThreadPool.non_blocking ThreadPool.stop ThreadPool.increment ThreadPool.min_threads ThreadPool.max_threads
-    ThreadPool.idle TextStream open_stdin Stream.await_geteveryline Stream.await_getsomelines Stream.await_geteveryblock
+    TextStream open_stdin Stream.await_geteveryline Stream.await_getsomelines Stream.await_geteveryblock
     Stream.await_getsomeblocks Stream.await_put_file Stream.await_flush Stream.await_close Stream.abort
     TextStream.await_getline TextStream.await_put_string
     """.split()  # noqa: SIM905
