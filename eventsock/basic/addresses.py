@@ -35,19 +35,23 @@ class SocketAddress:
     or the path (`@name` for an abstract one; what cannot be printed is escaped). Raises `ValueError` or `TypeError`; any thread.
     """
 
-    __slots__ = ("_family", "_flowinfo", "_packed", "_port", "_scope_id", "_text")
+    __slots__ = ("_family", "_native", "_packed")
+
+    _native: NativeAddress
+    _packed: bytes | None
 
     def __init__(self, family: int, address: str, port: int = 0, flowinfo: int = 0, scope_id: int = 0) -> None:
         self._family = socket.AddressFamily(family)
-        self._port = checked_port(port)
-        self._flowinfo = _checked_field(self._family, flowinfo, "flowinfo", 2**20)
-        self._scope_id = _checked_field(self._family, scope_id, "scope_id", 2**32)
+        checked_port(port)
+        _checked_field(self._family, flowinfo, "flowinfo", 2**20)
+        _checked_field(self._family, scope_id, "scope_id", 2**32)
         if family == _AF_UNIX:
-            self._text = address
             self._packed = os.fsencode(address)
-        else:
-            self._packed = _packed(self._family, address)
-            self._text = socket.inet_ntop(family, self._packed)
+            self._native = address
+            return
+        self._packed = _packed(self._family, address)
+        text = socket.inet_ntop(family, self._packed)
+        self._native = (text, port) if family == socket.AF_INET else (text, port, flowinfo, scope_id)
 
     @classmethod
     def from_native(cls, family: int, native: NativeAddress) -> SocketAddress:
@@ -56,61 +60,70 @@ class SocketAddress:
             return cls(family, os.fsdecode(native))
         return cls(family, *native)
 
+    @classmethod
+    def from_kernel(cls, family: int, native: NativeAddress) -> SocketAddress:
+        """As `from_native`, for what a system call has just given: it needs no second look, which would cost as much as the call."""
+        self = cls.__new__(cls)
+        self._family = family  # type: ignore[assignment]
+        self._native = os.fsdecode(native) if isinstance(native, bytes) else native
+        self._packed = None
+        return self
+
     @property
     def family(self) -> socket.AddressFamily:
         """AF_INET, AF_INET6 or AF_UNIX."""
-        return self._family
+        return socket.AddressFamily(self._family)
 
     @property
     def address(self) -> str:
         """The numeric address as text, without port and scope; the path for a Unix address."""
-        return self._text
+        native = self._native
+        return native[0] if isinstance(native, tuple) else native  # type: ignore[return-value]
 
     @property
     def port(self) -> int:
         """The port, in host order. A Unix address has none: `AttributeError`."""
         if self._family == _AF_UNIX:
-            raise AttributeError(f"the Unix address {self._text!r} has no port")
-        return self._port
+            raise AttributeError(f"the Unix address {self.address!r} has no port")
+        return int(self._native[1])
 
     @property
     def path(self) -> str:
         """The path of a Unix address; a leading NUL marks an abstract name. Others have none: `AttributeError`."""
         if self._family != _AF_UNIX:
             raise AttributeError(f"the address {self} has no path")
-        return self._text
+        return self.address
 
     @property
     def flowinfo(self) -> int:
         """The flow information of an IPv6 address; 0 elsewhere."""
-        return self._flowinfo
+        return int(self._native[2]) if self._family == socket.AF_INET6 else 0
 
     @property
     def scope_id(self) -> int:
         """The index of the interface that a link-local IPv6 address belongs to; 0 elsewhere."""
-        return self._scope_id
+        return int(self._native[3]) if self._family == socket.AF_INET6 else 0
 
     @property
     def packed(self) -> bytes:
         """4 or 16 bytes in network order; the encoded path for a Unix address."""
+        if self._packed is None:
+            self._packed = os.fsencode(self.address) if self._family == _AF_UNIX else _packed(self._family, self.address)
         return self._packed
 
     @property
     def native(self) -> NativeAddress:
         """The address in the form that the `socket` module takes: a tuple, or the path."""
-        if self._family == _AF_UNIX:
-            return self._text
-        if self._family == socket.AF_INET:
-            return self._text, self._port
-        return self._text, self._port, self._flowinfo, self._scope_id
+        return self._native
 
     def __str__(self) -> str:
+        text = self.address
         if self._family == _AF_UNIX:
-            return _one_line("@" + self._text[1:] if self._text.startswith("\0") else self._text)
-        host = f"{self._text}%{_scope_name(self._scope_id)}" if self._scope_id else self._text
-        if not self._port:
+            return _one_line("@" + text[1:] if text.startswith("\0") else text)
+        host = f"{text}%{_scope_name(self.scope_id)}" if self.scope_id else text
+        if not self.port:
             return host
-        return f"{host}:{self._port}" if self._family == socket.AF_INET else f"[{host}]:{self._port}"
+        return f"{host}:{self.port}" if self._family == socket.AF_INET else f"[{host}]:{self.port}"
 
     def __repr__(self) -> str:
         return f"<SocketAddress {self}>"
@@ -118,10 +131,10 @@ class SocketAddress:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SocketAddress):
             return NotImplemented
-        return self._family == other._family and self.native == other.native
+        return self._family == other._family and self._native == other._native
 
     def __hash__(self) -> int:
-        return hash(self.native)
+        return hash(self._native)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SocketAddress.from_native, (int(self._family), self.native)
