@@ -1,4 +1,8 @@
-"""A guest of GLib's main loop, and so of GTK. Knows PyGObject's GLib: one source with a descriptor and a ready time."""
+"""A guest of GLib's main loop, and so of GTK. Knows PyGObject's GLib: one watch on a descriptor, one timeout.
+
+Functions as callbacks, and no source of our own: a Python subclass of `GLib.Source` that is destroyed in its own dispatch takes the
+process with it (PyGObject 3.42).
+"""
 
 from __future__ import annotations
 
@@ -6,59 +10,59 @@ from typing import Any
 
 from gi.repository import GLib
 
+from ..errors import LoopStateError
 from ..loop.event_loop import EventLoop
-from .guest import Guest
+from .guest import Guest, milliseconds
 
 __all__ = ["GLibGuest", "attach"]
 
-
-class _Source(GLib.Source):
-    """Ready when GLib finds its descriptor readable, or its time come: it need not be asked."""
-
-    guest: GLibGuest
-
-    def prepare(self) -> tuple[bool, int]:
-        return False, -1
-
-    def check(self) -> bool:
-        return False
-
-    def dispatch(self, callback: object, arguments: object) -> bool:
-        self.guest.serve()
-        return True
+# The host comes first: at the default priority a busy guest would leave GTK no time to draw.
+_PRIORITY = GLib.PRIORITY_DEFAULT_IDLE
 
 
 class GLibGuest(Guest):
-    """A loop that the main loop of a `GLib.MainContext` steps."""
+    """A loop that GLib's default main context steps."""
 
     name = "glib"
 
-    def __init__(self, context: Any, loop: EventLoop | None, budget: float | None) -> None:
+    def __init__(self, host: object, loop: EventLoop | None, budget: float | None) -> None:
         super().__init__(loop, budget=budget)
-        self._context = context
-        self._source: _Source | None = None
+        context = host.get_context() if isinstance(host, GLib.MainLoop) else host
+        self._context: Any = GLib.MainContext.default()
+        if isinstance(context, GLib.MainContext) and context != self._context:
+            raise LoopStateError("PyGObject watches descriptors in GLib's default main context only: attach the loop to that one")
+        self._watch = 0
+        self._alarm = 0
 
     def watch(self, fd: int) -> None:
-        source = self._source = _Source()
-        source.guest = self
-        # The host comes first: at the default priority a busy guest would leave GTK no time to draw.
-        source.set_priority(GLib.PRIORITY_DEFAULT_IDLE)
-        # Or a dialog that runs within a callback of ours would never ask us.
-        source.set_can_recurse(True)
-        source.add_unix_fd(fd, GLib.IOCondition.IN)
-        source.attach(self._context)
+        self._watch = GLib.io_add_watch(fd, _PRIORITY, GLib.IOCondition.IN, self._readable)
+        # A dialog that runs within a callback of ours must be able to call us.
+        self._context.find_source_by_id(self._watch).set_can_recurse(True)
+
+    def _readable(self, fd: int, condition: object) -> bool:
+        self.serve()
+        return True
 
     def unwatch(self, fd: int) -> None:
-        if self._source is not None:
-            self._source.destroy()
-            self._source = None
+        GLib.source_remove(self._watch)
 
     def alarm(self, seconds: float | None) -> None:
-        if self._source is not None:
-            # -1 means never; in microseconds, rounded up.
-            self._source.set_ready_time(-1 if seconds is None else GLib.get_monotonic_time() - int(-seconds * 1e6 // 1))
+        if self._alarm:
+            GLib.source_remove(self._alarm)
+            self._alarm = 0
+        if seconds is not None:
+            self._alarm = GLib.timeout_add(milliseconds(seconds), self._ring, priority=_PRIORITY)
+
+    def _ring(self) -> bool:
+        self._alarm = 0
+        self.serve()
+        return False
 
 
-def attach(context: Any = None, loop: EventLoop | None = None, *, budget: float | None = 0.005) -> GLibGuest:
-    """Let the main loop of the `GLib.MainContext` `context` (None: the default one) step `loop` (None: the default one)."""
-    return GLibGuest(context, loop, budget).attach()
+def attach(host: object = None, loop: EventLoop | None = None, *, budget: float | None = 0.005) -> GLibGuest:
+    """Let GLib's main loop step `loop` (None: the default one). See `Guest.attach`.
+
+    `host`: a `GLib.MainLoop`, a `GLib.MainContext`, an application, or None; all mean the default main context, and one that has
+    another is refused: `LoopStateError`.
+    """
+    return GLibGuest(host, loop, budget).attach()

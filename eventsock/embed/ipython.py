@@ -37,7 +37,6 @@ class IPythonGuest(Guest):
     def __init__(self, shell: Any, loop: EventLoop | None, budget: float | None) -> None:
         super().__init__(loop, budget=budget)
         self._shell = shell
-        self._seconds: float | None = None
         self._descriptor = -1
 
     def watch(self, fd: int) -> None:
@@ -45,7 +44,7 @@ class IPythonGuest(Guest):
         from IPython.terminal import pt_inputhooks
 
         if getattr(self._shell, "active_eventloop", None) is not None:
-            raise LoopStateError(f"IPython serves %gui {self._shell.active_eventloop} already: attach the loop to that host instead")
+            raise LoopStateError(f"IPython serves %gui {self._shell.active_eventloop} already, and only one: attach the loop there instead")
         self._descriptor = fd
         pt_inputhooks.register(_GUI, self._wait_for_input)
         self._shell.enable_gui(_GUI)
@@ -57,7 +56,7 @@ class IPythonGuest(Guest):
             self._shell.enable_gui(None)
 
     def alarm(self, seconds: float | None) -> None:
-        self._seconds = seconds
+        """The hook asks for the deadline each time it waits."""
 
     def report(self, error: BaseException, where: str) -> None:
         """As a traceback of a cell."""
@@ -68,7 +67,8 @@ class IPythonGuest(Guest):
         poll.register(prompt.fileno(), select.POLLIN)
         poll.register(self._descriptor, select.POLLIN)
         while self.attached:
-            ready = poll.poll(None if self._seconds is None else milliseconds(self._seconds))
+            seconds = self.loop.next_deadline()
+            ready = poll.poll(None if seconds is None else milliseconds(seconds))
             if any(fd == prompt.fileno() for fd, _ in ready):
                 return
             self.serve()

@@ -20,7 +20,6 @@ class TrioGuest(Guest):
     def __init__(self, nursery: trio.Nursery, loop: EventLoop | None, budget: float | None) -> None:
         super().__init__(loop, budget=budget)
         self._nursery = nursery
-        self._patience = inf
 
     def watch(self, fd: int) -> None:
         self._scope = trio.CancelScope()
@@ -30,14 +29,14 @@ class TrioGuest(Guest):
         self._scope.cancel()
 
     def alarm(self, seconds: float | None) -> None:
-        # Set while `_attend` does not sleep: a change in between makes the descriptor readable.
-        self._patience = inf if seconds is None else seconds
+        """`_attend` asks for the deadline each time it sleeps; what changes it meanwhile makes the descriptor readable."""
 
     async def _attend(self, fd: int) -> None:
         try:
             with self._scope:
                 while self.attached:
-                    with trio.move_on_after(self._patience):
+                    seconds = self.loop.next_deadline()
+                    with trio.move_on_after(inf if seconds is None else seconds):
                         await trio.lowlevel.wait_readable(fd)
                     self.serve()
         finally:
