@@ -41,6 +41,8 @@ _WRITABLE = OUT | ERR | HUP | NVAL
 # How long the loop sleeps before it looks whether a descriptor was closed behind its back: epoll drops such without a word.
 # A busy loop never looks, an idle one once a sleep.
 _LOOK = 1.0
+# How many times within a turn a task may be woken by the one that met it.
+_GOES = 100
 # Longer than poll(2) can be told to wait is waited for in pieces.
 _LONGEST_POLL = 86400.0
 
@@ -111,15 +113,17 @@ class EventLoop:
                 raise TypeError(f"{name} must be callable, not {type(value).__name__}")
         self.time: Callable[[], float] = time.monotonic if clock is None else clock
         self.debug = _debug_by_default() if debug is None else bool(debug)
+        # Who says in another way that `run` left tasks asleep (`Deadlock`) turns it off.
+        self.names_sleepers = self.debug
         self.timers = TimerHeap()
         self.residents: dict[Resident, None] = {}
         self._on_error = on_error
         self._on_wake: Callable[[], object] | None = None
         self._posts: deque[Callable[[], object]] = deque()
-        self._jobs: set[object] = set()
-        self._blocked = False
         # As `soon`, for whoever knows that a turn is under way.
         self.enqueue: Callable[[Callable[[], object]], object] = self._posts.append
+        self._jobs: set[object] = set()
+        self._blocked = False
         self._lock = threading.RLock()
         self._thread: int | None = None
         self._depth = 0
@@ -139,11 +143,13 @@ class EventLoop:
         # alert: awake, and a post needs no second look; stopping: serve nothing more.
         self.in_turn = False
         self.running = False
-        self._awake = False
-        self._alert = False
         # Whose code runs right now: a note of the tasks' room, which the loop never reads.
         self.current: Any = None
+        self._awake = False
+        self._alert = False
         self._stopping = False
+        # Whether the first of the queued posts was handed over when nothing else was queued.
+        self._handed = False
         poller = poller_for(selector)
         try:
             self._waker = Waker()
@@ -208,6 +214,14 @@ class EventLoop:
 
     def soon(self, action: Callable[[], object]) -> None:
         """As `post`, for the loop's own thread: no checks and no throttle."""
+        self._posts.append(action)
+        if not self._awake:
+            self.rouse()
+
+    def hand_over(self, action: Callable[[], object]) -> None:
+        """As `soon`, for a task that another one has met: where nothing else is queued, it may run in the same turn."""
+        if not self._posts:
+            self._handed = True
         self._posts.append(action)
         if not self._awake:
             self.rouse()
@@ -335,6 +349,7 @@ class EventLoop:
     def run(self) -> None:
         """Serve until nothing is left to do, or until `quit` or `close`. May be called again afterwards.
 
+        In debug mode it writes to stderr which tasks it leaves asleep, because nothing is left that could wake them.
         Raises what escapes a callback, or a task nobody waits for. `LoopStateError`: it runs already, a host steps it, or another
         loop runs in this thread; `LoopClosedError`. Origin: chez-a-sync `event-loop-run!`.
         """
@@ -351,6 +366,8 @@ class EventLoop:
         try:
             while self._turn(None, None):
                 pass
+            if self.names_sleepers and self.residents and not self._stopping:
+                self._name_sleepers()
         except BaseException as error:
             self._leave_with(error)
         finally:
@@ -405,6 +422,10 @@ class EventLoop:
             self._thread = get_ident()
             self.in_turn = True
         return former
+
+    def _name_sleepers(self) -> None:
+        print("nothing is left to do, but these tasks still wait:", file=sys.stderr)
+        self.dump()
 
     def _set_hooks(self) -> tuple[Any, Any]:
         old = sys.get_asyncgen_hooks()
@@ -742,10 +763,15 @@ class EventLoop:
         posts = self._posts
         popleft = posts.popleft
         plain = self._longest is None and limit is None
-        # Only what is queued now: a post made by a post runs in the next turn, after sockets and timeouts had theirs.
-        for _ in range(len(posts)):
+        # Only what is queued now: a post made by a post runs in the next turn, after sockets and timeouts had theirs. But two tasks
+        # that meet again and again would then pay for a poll each time, so these have a number of goes in one turn.
+        left = len(posts)
+        goes = _GOES
+        self._handed = False
+        while left:
             if self._stopping or not posts:
                 return
+            left -= 1
             action = popleft()
             try:
                 if plain:
@@ -756,6 +782,11 @@ class EventLoop:
                 self.fail(error, f"a post, {_name(action)}")
             if not plain and limit is not None and self.time() >= limit:
                 return
+            if self._handed:
+                self._handed = False
+                if not left and goes:
+                    left = 1
+                    goes -= 1
 
     def _timed(self, action: Callable[[], object]) -> object:
         if self._longest is None:

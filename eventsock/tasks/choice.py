@@ -13,7 +13,8 @@ from typing import Any, TypeVar, overload
 from ..errors import LoopStateError
 from ..loop.descriptors import FileLike, Side, number_of
 from ..loop.selectors import IN, OUT
-from .operations import NOT_YET, Arm, NotYet, Operation, perform
+from .operations import NOT_YET, Arm, Choosing, NotYet, Operation, try_all
+from .states import BUDGET, SUSPENDED, TURN
 from .task import Task, current_task
 from .waitable import Await, waitable
 
@@ -51,7 +52,16 @@ def await_choice(*operations: Operation[Any]) -> Generator[Any, Any, Any]:
             raise TypeError(
                 f"await_choice() takes operations, such as meeting.receiving() or after(seconds), not {type(operation).__name__}"
             )
-    return (yield from perform(operations, current_task("await_choice()")))
+    task = current_task("await_choice()")
+    if task.eager >= BUDGET:
+        yield TURN
+    result = try_all(operations, task)
+    if result is NOT_YET:
+        wait = Choosing(operations, task)
+        del task  # see `Choosing`
+        yield SUSPENDED
+        result = wait.result()
+    return result
 
 
 def readable(file: FileLike) -> Operation[None]:
@@ -90,11 +100,12 @@ class _Readiness(Operation[None]):
 
     def block(self, arm: Arm) -> None:
         side = self._side(arm.task)
+        arm.held = None
         if side.holder is arm.task:
             return  # the choice names it twice: the first of them speaks for both
-        side.hold(arm.task)
-        arm.held = side
         side.arm(arm)
+        side.holder = arm.task
+        arm.held = side
 
     def undo(self, arm: Arm) -> None:
         side = arm.held
@@ -142,8 +153,7 @@ class _After(Operation[None]):
         arm.held = loop.timeout_post(self._seconds, partial(loop.soon, arm.wake), repeat=False)
 
     def undo(self, arm: Arm) -> None:
-        if arm.held is not None:
-            arm.task.loop.timers.remove(arm.held)
+        arm.task.loop.timers.remove(arm.held)
 
     def __str__(self) -> str:
         return f"time ({self._seconds} s)"

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 from ..errors import LoopStateError, MeetingClosed
 from ..loop.event_loop import EventLoop
-from .operations import NOT_YET, Arm, NotYet, Operation, suspend
+from .operations import NOT_YET, Arm, Choosing, NotYet, Operation
 from .task import BUDGET, SUSPENDED, TURN, Task, caller_of, current_task, get_current
 from .waitable import DEBUG, Await, waitable
 
@@ -74,6 +74,7 @@ class Meeting(Generic[T]):
             return
         waiting = task.waits_for = _Alone(task, self)
         self._senders[waiting] = datum
+        del task  # see `_Alone`
         yield SUSPENDED
 
     @overload
@@ -98,6 +99,7 @@ class Meeting(Generic[T]):
                 return datum
             waiting = task.waits_for = _Alone(task, self)
             self._receivers[waiting] = None
+            del task
             yield SUSPENDED
             return waiting.datum
         except MeetingClosed:
@@ -205,6 +207,7 @@ def _maker(frame: FrameType | None) -> str | None:
 class _Alone:
     """A task that waits at one meeting and nowhere else; `datum` is what it has received."""
 
+    # `_task` goes when no datum will come: the error that is raised in the waiting frame then makes no cycle through it.
     __slots__ = ("_meeting", "_task", "datum")
 
     def __init__(self, task: Task[Any], meeting: Meeting[Any]) -> None:
@@ -216,18 +219,21 @@ class _Alone:
         self._meeting = None
         self.datum = datum
         task = self._task
-        task.loop.soon(task.wake)
+        task.loop.hand_over(task.wake)
 
     def fail(self, error: BaseException) -> None:
         self._meeting = None
         self._task.loop.soon(partial(self._task.fail, error))
+        del self._task
 
     def withdraw(self) -> bool:
-        meeting, self._meeting = self._meeting, None
+        meeting = self._meeting
         if meeting is None:
             return False
+        self._meeting = None
         meeting._senders.pop(self, None)
         meeting._receivers.pop(self, None)
+        del self._task
         return True
 
     def __str__(self) -> str:
@@ -303,7 +309,10 @@ def await_meeting_send(datum: T, *meetings: Meeting[T]) -> Generator[Any, Any, N
     for meeting in meetings:
         if meeting._offer(datum):
             return
-    yield from suspend([Sending(meeting, datum) for meeting in meetings], task)
+    wait = Choosing([Sending(meeting, datum) for meeting in meetings], task)
+    del task
+    yield SUSPENDED
+    wait.result()
 
 
 @waitable
@@ -317,8 +326,10 @@ def await_meeting_receive(*meetings: Meeting[T]) -> Generator[Any, Any, T]:
         datum = meeting._take()
         if not isinstance(datum, NotYet):
             return datum
-    received: T = yield from suspend([Receiving(meeting) for meeting in meetings], task)
-    return received
+    wait = Choosing([Receiving(meeting) for meeting in meetings], task)
+    del task
+    yield SUSPENDED
+    return wait.result()  # type: ignore[no-any-return]
 
 
 def _enter(meetings: tuple[Meeting[Any], ...], what: str) -> Task[Any]:

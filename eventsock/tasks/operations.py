@@ -52,7 +52,7 @@ class Operation(Generic[T_co]):
         raise NotImplementedError
 
     def undo(self, arm: Arm) -> None:
-        """Take back what is left of what `block` arranged. Called once for each arm when the wait ends, whoever won, blocked or not."""
+        """Take back what is left of what `block` arranged. Called once for each blocked arm when the wait ends, whoever won."""
         raise NotImplementedError
 
     def wrap(self, raw: Any) -> T_co:
@@ -68,7 +68,17 @@ class Operation(Generic[T_co]):
     @waitable
     def await_(self) -> Generator[Any, Any, T_co]:
         """Wait until it happens; its result. A choice of one."""
-        return (yield from perform((self,), current_task("operation.await_()")))  # type: ignore[no-any-return]
+        task = current_task("operation.await_()")
+        if task.eager >= BUDGET:
+            yield TURN
+        alone = (self,)
+        result = try_all(alone, task)
+        if result is NOT_YET:
+            wait = Choosing(alone, task)
+            del task  # see `Choosing`
+            yield SUSPENDED
+            result = wait.result()
+        return result  # type: ignore[no-any-return]
 
 
 class _Mapped(Operation[U]):
@@ -105,15 +115,16 @@ class Arm:
 
     __slots__ = ("_wait", "held", "operation")
 
+    held: Any
+    """What the operation keeps here from `block` to `undo`, if anything."""
+
     def __init__(self, wait: Choosing, operation: Operation[Any]) -> None:
         self._wait = wait
         self.operation = operation
-        # What the operation's `undo` needs, if anything.
-        self.held: Any = None
 
     @property
     def task(self) -> Task[Any]:
-        """Who waits."""
+        """Who waits, while it waits."""
         return self._wait.task
 
     def wake(self, raw: object = None) -> None:
@@ -123,7 +134,7 @@ class Arm:
             wait.leave()
             wait.winner = self.operation
             wait.raw = raw
-            wait.task.loop.soon(wait.task.wake)
+            wait.task.loop.hand_over(wait.task.wake)
 
     def fail(self, error: BaseException) -> None:
         """It has happened, and went wrong; too late if the wait is over."""
@@ -131,6 +142,7 @@ class Arm:
         if not wait.done:
             wait.leave()
             wait.task.loop.soon(partial(wait.task.fail, error))
+            del wait.task
 
     def __str__(self) -> str:
         return str(self._wait)
@@ -139,24 +151,26 @@ class Arm:
 class Choosing:
     """A task's wait for the first of several operations. `done` is the one flag of all arms: one has won, or all were left."""
 
+    # `task` goes when no result will come: the error that is raised in the waiting frame then makes no cycle through it.
     __slots__ = ("_arms", "_operations", "done", "raw", "task", "winner")
 
     def __init__(self, operations: Sequence[Operation[Any]], task: Task[Any]) -> None:
+        """Make `task` wait: it yields `SUSPENDED` next, and asks for the `result` then. If one arm refuses, none stays blocked."""
         self.done = False
         self.task = task
-        self._operations = operations
-        self._arms = [Arm(self, operation) for operation in operations]
         self.winner: Operation[Any] | None = None
         self.raw: object = None
-
-    def block(self) -> None:
-        """Block every arm; if one refuses, none stays blocked."""
+        self._operations = operations
+        self._arms: list[Arm] = []
         try:
-            for arm in self._arms:
-                arm.operation.block(arm)
+            for operation in operations:
+                arm = Arm(self, operation)
+                operation.block(arm)
+                self._arms.append(arm)
         except BaseException:
-            self.leave()
+            self.withdraw()
             raise
+        task.waits_for = self
 
     def leave(self) -> None:
         """Undo every arm: the wait is over."""
@@ -171,31 +185,25 @@ class Choosing:
         if self.done:
             return False
         self.leave()
+        del self.task
         return True
+
+    def result(self) -> Any:
+        """What the winner gives. Runs in the task."""
+        assert self.winner is not None
+        return self.winner.wrap(self.raw)
 
     def __str__(self) -> str:
         return " or ".join(map(str, self._operations))
 
 
-def perform(operations: Sequence[Operation[Any]], task: Task[Any]) -> Generator[Any, Any, Any]:
-    """Wait in `task` until one of `operations` happens; its result. Those that need no wait are tried first, in order."""
-    if task.eager >= BUDGET:
-        yield TURN
+def try_all(operations: Sequence[Operation[Any]], task: Task[Any]) -> Any:
+    """Check all, and do the first that needs no wait: its result, or `NOT_YET`."""
     for operation in operations:
         operation.check(task)
     for operation in operations:
-        value = operation.attempt(task)
-        if value is not NOT_YET:
+        result = operation.attempt(task)
+        if result is not NOT_YET:
             task.eager += 1
-            return value
-    return (yield from suspend(operations, task))
-
-
-def suspend(operations: Sequence[Operation[Any]], task: Task[Any]) -> Generator[Any, Any, Any]:
-    """As `perform`, where none of `operations` can be had at once."""
-    wait = Choosing(operations, task)
-    wait.block()
-    task.waits_for = wait
-    yield SUSPENDED
-    assert wait.winner is not None
-    return wait.winner.wrap(wait.raw)
+            return result
+    return NOT_YET

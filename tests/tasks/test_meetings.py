@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from eventsock import (
     await_choice,
     await_meeting_receive,
     await_meeting_send,
+    await_readable,
     await_sleep,
     await_yield,
     run,
@@ -155,6 +157,48 @@ def test_async_def_uses_meetings_the_same_way() -> None:
         return [await one.await_receive(), await await_meeting_receive(one, two)]
 
     assert run(main) == ["one", "two"]
+
+
+def test_two_who_meet_without_end_starve_nobody(socket_pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = socket_pair
+    meeting: Meeting[int] = Meeting()
+    theirs.send(b"x")
+    rounds = 0
+
+    def send() -> Steps:
+        nonlocal rounds
+        while True:
+            yield from meeting.await_send(1)
+            rounds += 1
+
+    def receive() -> Steps:
+        while True:
+            yield from meeting.await_receive()
+
+    def main() -> Steps:
+        a_sync(send)
+        a_sync(receive)
+        yield from await_readable(ours)
+        yield from await_sleep(0.01)
+
+    run(main)
+    assert rounds > 100
+
+
+def test_meeting_does_not_overtake_a_post() -> None:
+    meeting: Meeting[int] = Meeting()
+
+    def send() -> Steps:
+        for number in (1, 2):
+            yield from await_yield()
+            scene.loop.post(lambda number=number: scene.log.append(f"post {number}"))  # type: ignore[misc]
+            yield from meeting.await_send(number)
+
+    with Scene() as scene:
+        scene.do("a", meeting.await_receive)
+        scene.do("b", meeting.await_receive)
+        scene.do("send", send)
+        assert scene.ran() == ["post 1", "a 1", "send", "post 2", "b 2"]
 
 
 # Several meetings
@@ -691,6 +735,33 @@ def test_repr_says_who_waits() -> None:
         assert repr(meeting).endswith("2 wait to send, 0 to receive>")
         meeting.close()
         scene.ran()
+
+
+@pytest.mark.parametrize("ending", ["cancel", "close"])
+@pytest.mark.parametrize("way", ["receive", "send", "several", "choice"])
+def test_wait_that_ends_with_an_error_makes_no_garbage(ending: str, way: str) -> None:
+    a, b = Meeting[int](), Meeting[int]()
+    ways: dict[str, Callable[[], Any]] = {
+        "receive": a.await_receive,
+        "send": lambda: a.await_send(1),
+        "several": lambda: await_meeting_receive(b, a),
+        "choice": lambda: await_choice(after(60), b.receiving(), a.sending(1)),
+    }
+
+    def main() -> Generator[Any, Any, int]:
+        task = a_sync(ways[way])
+        gc.collect()
+        task.watch(dict)  # somebody who answers for its error
+        if ending == "cancel":
+            task.cancel()
+        else:
+            a.close()
+        yield from await_yield()
+        assert task.done
+        del task
+        return gc.collect()
+
+    assert run(main) == 0
 
 
 def test_exchanges_make_no_garbage() -> None:
