@@ -10,6 +10,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -434,3 +435,13 @@ def test_raw_values_that_are_none(tcp: socket.socket, value: Any, error: type[Ex
 def test_levels_and_names_of_another_type(tcp: socket.socket, level: Any, name: Any) -> None:
     with pytest.raises(TypeError, match=r"level must|name must"):
         SocketOptions(tcp).get(level, name)
+
+
+@linux_only
+def test_table_of_the_reference_is_made_from_the_declarations() -> None:
+    rows = ["| attribute | option | value | access | on Linux |", "|---|---|---|---|---|"]
+    for each in option_table():
+        has = "no" if each.number is None else "yes"
+        rows.append(f"| `{each.name}` | `{each.constant}` | {each.kind.name} | {each.access} | {has} |")
+    page = Path(__file__).resolve().parent.parent.parent / "docs" / "reference" / "basic.md"
+    assert "\n".join(rows) in page.read_text()
