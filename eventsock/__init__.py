@@ -59,12 +59,20 @@ if TYPE_CHECKING:
     from .tasks.choice import finished as finished
     from .tasks.choice import readable as readable
     from .tasks.choice import writable as writable
+    from .tasks.groups import TaskGroup as TaskGroup
+    from .tasks.iterators import STOP_ITERATION as STOP_ITERATION
+    from .tasks.iterators import make_coroutine as make_coroutine
+    from .tasks.iterators import make_iterator as make_iterator
     from .tasks.meetings import Meeting as Meeting
     from .tasks.meetings import await_meeting_receive as await_meeting_receive
     from .tasks.meetings import await_meeting_send as await_meeting_send
     from .tasks.operations import Operation as Operation
     from .tasks.run import run as run
     from .tasks.task import Task as Task
+    from .tasks.thunks import await_generator as await_generator
+    from .tasks.thunks import await_task as await_task
+    from .tasks.thunks import await_timeout as await_timeout
+    from .tasks.time_limit import timeout as timeout
     from .tasks.waitable import Await as Await
     from .tasks.waitable import waitable as waitable
     from .tasks.waits import await_callback as await_callback
@@ -72,6 +80,8 @@ if TYPE_CHECKING:
     from .tasks.waits import await_sleep as await_sleep
     from .tasks.waits import await_writable as await_writable
     from .tasks.waits import await_yield as await_yield
+    from .tasks.watches import a_sync_read_watch as a_sync_read_watch
+    from .tasks.watches import a_sync_write_watch as a_sync_write_watch
     from .workers.pool import ThreadPool as ThreadPool
 
 __version__ = "0.1.0"
@@ -94,13 +104,18 @@ _ROOMS = {
     "sockets.stream": "Stream",
     "sockets.transfer": "await_receive await_receive_from await_receive_into await_send await_send_all await_send_to",
     "tasks.a_sync": "a_sync await_call get_resume",
-    "tasks.run": "run",
     "tasks.choice": "after await_choice finished readable writable",
+    "tasks.groups": "TaskGroup",
+    "tasks.iterators": "STOP_ITERATION make_coroutine make_iterator",
     "tasks.meetings": "Meeting await_meeting_receive await_meeting_send",
     "tasks.operations": "Operation",
+    "tasks.run": "run",
     "tasks.task": "Task",
+    "tasks.thunks": "await_generator await_task await_timeout",
+    "tasks.time_limit": "timeout",
     "tasks.waitable": "Await waitable",
     "tasks.waits": "await_callback await_readable await_sleep await_writable await_yield",
+    "tasks.watches": "a_sync_read_watch a_sync_write_watch",
     "workers.pool": "ThreadPool",
 }
 

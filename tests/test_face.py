@@ -79,8 +79,7 @@ _CONTRACT = {
 # What the contract promises and the package does not have yet. A name leaves this list together with the commit that brings it.
 NOT_YET: set[str] = set(
     """
-    make_iterator STOP_ITERATION make_coroutine await_task await_timeout await_generator a_sync_read_watch
-    a_sync_write_watch timeout TaskGroup TaskGroup.a_sync TaskGroup.await_all in_thread
+    in_thread
     await_task_in_thread await_task_in_event_loop
     await_generator_in_thread await_generator_in_event_loop await_task_in_thread_pool await_generator_in_thread_pool
     TextStream open_stdin Stream.await_geteveryline Stream.await_getsomelines Stream.await_geteveryblock

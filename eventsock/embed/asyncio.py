@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Generator
 from contextlib import suppress
-from contextvars import copy_context
 from typing import Any, TypeVar
 
 from ..errors import Cancelled, LoopStateError, TaskCancelled
 from ..loop.event_loop import EventLoop
-from ..tasks.task import Task, current_task, leave_task
+from ..tasks.task import Task, current_task
 from ..tasks.waitable import waitable
 from ..tasks.waits import await_callback
 from .guest import Guest
@@ -132,9 +131,7 @@ def await_future(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
     goes on; an error that it ends with takes the place of `Cancelled`. `LoopStateError`: the loop is not attached to asyncio.
     """
     host = _guest_of(current_task("await_future()").loop).host
-    context = copy_context()
-    context.run(leave_task)
-    future: asyncio.Future[T] = context.run(asyncio.ensure_future, awaitable, loop=host)
+    future: asyncio.Future[T] = asyncio.ensure_future(awaitable, loop=host)
     try:
         yield from _await_end(future)
     except GeneratorExit:  # our loop ends, and nothing can be waited for

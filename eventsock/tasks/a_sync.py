@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 from ..errors import LoopStateError
 from ..loop.current import here, resolve_loop
 from ..loop.event_loop import EventLoop
+from .async_generators import hooks_of
 from .states import RAW
 from .task import Task, caller_of, current_task
 from .timed import TimedTask, kinds
@@ -89,8 +90,7 @@ def outside_a_turn(task: Task[Any], steps: Callable[[], object]) -> None:
         raise LoopStateError(f"{task} belongs to {loop!r}, but {former!r} is running in this thread")
     loop.check_thread()
     hooks = sys.get_asyncgen_hooks()
-    if loop.asyncgen_hooks is not None:
-        sys.set_asyncgen_hooks(*loop.asyncgen_hooks)
+    sys.set_asyncgen_hooks(*hooks_of(loop))
     here.loop = loop
     try:
         steps()

@@ -71,7 +71,9 @@ class _Watched(Await[T]):
         self._run = True
         return self._generator
 
-    __await__ = __iter__
+    def __await__(self) -> Generator[Any, Any, T]:
+        self._run = True
+        return (yield from self._generator)  # not the generator itself: with the mark of a coroutine Python refuses it here
 
     def send(self, value: Any) -> Any:
         self._run = True

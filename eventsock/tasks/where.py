@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .task import Task
+    from .driver import Driver
 
 __all__ = ["awaiting", "caller_of", "is_running", "place", "report"]
 
@@ -49,7 +49,7 @@ def awaiting(body: object, gives_turn: bool) -> str | None:
     return "await_yield()" if gives_turn else None
 
 
-def report(task: Task[Any]) -> str:
+def report(task: Driver[Any]) -> str:
     """Several lines: what the task waits for and for how long, where it was started, and each link of its chain."""
     lines = [f"{task} {_state(task)}"]
     if task.origin is not None:
@@ -60,7 +60,7 @@ def report(task: Task[Any]) -> str:
     return "\n".join(lines)
 
 
-def _state(task: Task[Any]) -> str:
+def _state(task: Driver[Any]) -> str:
     wait = task.waits_for
     if task.done:
         return "has ended"
@@ -98,7 +98,7 @@ def _links(body: Any) -> Iterator[FrameType]:
             frame, body = body.ag_frame, body.ag_await
         else:
             frame, body = None, _held(body)
-        if frame is not None:
+        if frame is not None and frame.f_code.co_qualname != "_Watched.__await__":  # debug mode's own
             yield frame
 
 
@@ -109,7 +109,7 @@ def _held(opaque: object) -> object:
     return next(links, None)
 
 
-def _stack(task: Task[Any]) -> list[FrameType]:
+def _stack(task: Driver[Any]) -> list[FrameType]:
     """The frames of a running body, the outermost first: those its thread has on top of it."""
     body: Any = task.body
     bottom = body.cr_frame if type(body) is CoroutineType else getattr(body, "gi_frame", None)

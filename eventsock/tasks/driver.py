@@ -1,0 +1,350 @@
+"""Driving a body, a generator or coroutine, from one suspension to the next: the one place that calls `next`, `send` and `throw`.
+
+Knows generators and its loop's queue. It must not know what is waited for: a wait is something with `withdraw`, armed by an
+`await_…` procedure before it yields `SUSPENDED`, and answered through `wake` or `fail`. Nor who wants to know how the body ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
+from types import GeneratorType, TracebackType
+from typing import Any, Generic, TypeVar
+
+from ..errors import Cancelled, LoopStateError
+from ..loop.current import here
+from ..loop.event_loop import EventLoop
+from .states import ENDED, RAW, STRUCK, SUSPENDED, TURN, Wait
+from .telling import Thrower, wrong_yield
+from .waitable import Await
+from .where import awaiting, is_running, report
+
+__all__ = ["Driver", "LoopEnded"]
+
+T = TypeVar("T")
+
+Body = Generator[Any, Any, T] | Coroutine[Any, Any, T]
+
+
+class LoopEnded(LoopStateError):  # noqa: N818 - what has happened, as `LoopClosedError`'s kin say it
+    """Raised at an await of a task that is being closed, because its loop has quit or was closed."""
+
+
+class Driver(Generic[T]):
+    """The half of a task that runs: its steps, what strikes it, its end."""
+
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_context",
+        "_error",
+        "_name",
+        "_result",
+        "_trace",
+        "_unheard",
+        "_watchers",
+        "eager",
+        "loop",
+        "origin",
+        "owner",
+        "raw_allowed",
+        "steps",
+        "strikes",
+        "waits_for",
+        "wake",
+    )
+
+    wake: Callable[..., object]
+    """Continue from the present await, which gives the argument. The loop calls it, or an armed wait does."""
+
+    _result: T | None
+    _error: BaseException | None
+    _trace: TracebackType | None
+
+    def __init__(self, loop: EventLoop, name: str, origin: str | None) -> None:
+        self.loop = loop
+        self.waits_for: Wait | None = None
+        # How many operations in a row needed no waiting; see `BUDGET`.
+        self.eager = 0
+        # Who answers for the task's error: a group, or nobody.
+        self.owner: Callable[[Any], object] | None = None
+        self.origin = origin
+        self.raw_allowed = True
+        self._name = name
+        self._context: Any = copy_context()
+        # What gives the next word: the body, or what stands in for it to tell it an error.
+        self.steps: Any = None
+        self._body: Body[T] | None = None
+        self.strikes: list[Cancelled] | None = None
+        self._watchers: dict[Callable[[], object], bool] | None = None
+
+    def start(self, waitable: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Run the first steps, in the caller's turn. The caller has made `loop` the thread's current one."""
+        loop = self.loop
+        former, loop.current = loop.current, self
+        try:
+            made = self._context.run(waitable, *args)
+        except BaseException as error:
+            loop.current = former
+            if isinstance(error, StopIteration):  # as PEP 479 has it for generators
+                error, error.__cause__ = RuntimeError(f"{self} raised StopIteration"), error
+            self._failed(error, True)
+            return
+        steps = made
+        if type(made) is not GeneratorType:
+            steps = self._adapt(made)
+            if steps is None:
+                loop.current = former
+                self._end(made, None)
+                return
+        self._body = made
+        self.steps = steps
+        # Bound once: whoever will wake the task takes it from here, and makes no method object for each wait.
+        self.wake = self._wake
+        loop.residents[self] = None
+        try:
+            token = self._context.run(next, steps)
+        except StopIteration as stop:
+            loop.current = former
+            self._end(stop.value, None)
+        except BaseException as error:
+            loop.current = former
+            self._failed(error, True)
+        else:
+            loop.current = former
+            if token is not SUSPENDED or self.strikes:
+                self._irregular(token)
+
+    def _adapt(self, made: Any) -> Any:
+        """What to call `next` on for what a waitable made that is no plain generator; None: it has made a result."""
+        if isinstance(made, Coroutine):
+            self.raw_allowed = False
+            return made.__await__()
+        if isinstance(made, Generator) and not isinstance(made, Await):
+            return made
+        return _awaited(made) if isinstance(made, Awaitable) else None
+
+    def _wake(self, value: object = None) -> None:
+        loop = self.loop
+        former = loop.current
+        loop.current = self
+        self.waits_for = None
+        self.eager = 0
+        try:
+            # `next`, because a `send` is an object more: bound for each wake-up, or kept by each task.
+            token = self._context.run(next, self.steps) if value is None else self._context.run(self.steps.send, value)
+        except StopIteration as stop:
+            loop.current = former
+            self._end(stop.value, None)
+        except BaseException as error:
+            loop.current = former
+            self._failed(error)
+        else:
+            loop.current = former
+            if token is TURN and not self.strikes:
+                self.waits_for = TURN
+                loop.enqueue(self.wake)
+            elif token is not SUSPENDED or self.strikes:
+                self._irregular(token)
+
+    def fail(self, error: BaseException) -> None:
+        """As `wake`, but the await raises `error`."""
+        self.steps = Thrower(self, error)
+        self._wake()
+
+    def _irregular(self, token: object) -> None:
+        """What the task yielded was not a plain suspension, or a cancellation has been waiting for one."""
+        if token is TURN or (token is not SUSPENDED and not (token is None and self.raw_allowed)):
+            if token is not TURN:
+                self.steps = Thrower(self, wrong_yield(token))
+            elif self.strikes:
+                self.steps = Thrower(self, None)
+            self.waits_for = TURN
+            self.loop.soon(self.wake)
+            return
+        if token is None:
+            self.waits_for = RAW
+        if self.strikes:
+            self._strike_wait()
+
+    # Striking and closing
+
+    def strike(self, error: Cancelled) -> None:
+        """Have `error` raised at the task's await, or at its next one, in addition to what is to be raised there already."""
+        if self.strikes is None:
+            self.strikes = []
+        self.strikes.append(error)
+        self._strike_wait()
+
+    def _strike_wait(self) -> None:
+        wait = self.waits_for
+        if wait is TURN:
+            # The turn is on its way; it brings the error instead, unless it brings another one already.
+            if type(self.steps) is not Thrower:
+                self.steps = Thrower(self, None)
+        elif wait is not None and wait.withdraw():
+            self.waits_for = STRUCK
+            self.steps = Thrower(self, None)
+            self.loop.soon(self.wake)
+
+    def unstrike(self, error: Cancelled) -> bool:
+        """Take a strike back that has not been raised yet; False if it has."""
+        if self.strikes and error in self.strikes:
+            self.strikes.remove(error)
+            return True
+        return False
+
+    def shut(self) -> bool | None:
+        """The loop ends: close the body. An await in a `finally` raises instead of suspending. False: the body is on the stack."""
+        body, loop = self._body, self.loop
+        if body is None:
+            return None
+        if is_running(body):
+            return False
+        self._leave_wait()
+        error: BaseException = GeneratorExit()
+        former = here.loop, loop.current
+        here.loop, loop.current = loop, self
+        try:
+            for _ in range(_PATIENCE):
+                self._context.run(body.throw, error)
+                self._leave_wait()
+                error = LoopEnded(f"{self} cannot wait any more: its loop has quit or was closed")
+            raise RuntimeError(f"{self} goes on waiting although its loop has ended")
+        except (StopIteration, GeneratorExit, Cancelled):
+            self._unheard = False
+            self._end(None, Cancelled("the loop ended"))
+        except BaseException as raised:
+            self._unheard = False  # it leaves by the loop
+            self._end(None, raised)
+            raise
+        finally:
+            here.loop, loop.current = former
+        return None
+
+    def _leave_wait(self) -> None:
+        wait, self.waits_for = self.waits_for, None
+        if wait is not None:
+            wait.withdraw()
+
+    # Ending
+
+    def _failed(self, error: BaseException, first: bool = False) -> None:
+        self._unheard = False
+        if not isinstance(error, Cancelled):
+            self._unheard = self.owner is None and not (self._watchers is not None and True in self._watchers.values())
+            error.add_note(f"in {self}" if self.origin is None else f"in {self}, started at {self.origin}")
+        # The frames of the driver tell nothing, and hold the task, which holds the error.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code in _DRIVER:
+            trace = trace.tb_next
+        error.__traceback__ = trace
+        self._end(None, error)
+        # Where no turn is under way, the error leaves by whoever made the task run.
+        if self.loop.in_turn:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self.loop.fail(error, str(self))
+            elif self._unheard:
+                if first:
+                    self.loop.soon(_Unheard(self))
+                else:
+                    self.loop.fail(error, str(self))
+
+    def _end(self, value: T | None, error: BaseException | None) -> None:
+        self._result = value
+        self._error = error
+        self.waits_for = ENDED
+        self.wake = _stale
+        self.strikes = None
+        # Without these a finished task would be a cycle: a bound method holds it, and what it ran may.
+        self._body = self.steps = self._context = None
+        self.loop.residents.pop(self, None)
+        if error is not None:
+            self._trace = error.__traceback__
+        owner = self.owner
+        if owner is not None:
+            self.owner = None
+            owner(self)
+        watchers = self._watchers
+        if watchers is not None:
+            self._watchers = None
+            for watcher in watchers:
+                watcher()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended: with a result, with an error, or cancelled. Any thread."""
+        return self.waits_for is ENDED
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended by a cancellation."""
+        return isinstance(self.error, Cancelled)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error it ended with (`Cancelled` if it was cancelled), or None."""
+        return self._error if self.waits_for is ENDED else None
+
+    @property
+    def unheard(self) -> bool:
+        """Whether it ended with an error that has reached nobody yet."""
+        return self.error is not None and self._unheard
+
+    @property
+    def name(self) -> str:
+        """As given to `a_sync`, else the waitable's own name."""
+        return self._name
+
+    @property
+    def body(self) -> object:
+        """The generator or coroutine that runs; None when it has ended."""
+        return self._body
+
+    @property
+    def waits_since(self) -> float | None:
+        """When its wait began, in the loop's seconds; None where nobody kept it."""
+        return getattr(self.waits_for, "since", None)
+
+    @property
+    def awaiting(self) -> str | None:
+        """The `await_…` procedure it stands in, or None."""
+        return awaiting(self._body, self.waits_for is TURN)
+
+    def report(self) -> str:
+        """Where it stands, for `EventLoop.dump`."""
+        return report(self)
+
+    def __str__(self) -> str:
+        return f"task {self.name!r}"
+
+
+class _Unheard:
+    """A task failed in its first steps: who started it has the rest of its own step to ask for the result."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: Driver[Any]) -> None:
+        self._task = task
+
+    def __call__(self) -> None:
+        task = self._task
+        if task.unheard and task.error is not None:
+            task.loop.fail(task.error, str(task))
+
+    dropped = __call__
+
+
+# How often a body that is being closed may try to wait before it is given up.
+_PATIENCE = 100
+
+
+def _awaited(made: Awaitable[T]) -> Generator[Any, Any, T]:
+    return (yield from made.__await__())
+
+
+def _stale(value: object = None) -> None:
+    raise LoopStateError("a task that has ended was resumed")
+
+
+_DRIVER = {each.__code__ for each in (Driver.start, Driver._wake, Thrower.__next__, Thrower.send)}
