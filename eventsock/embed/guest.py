@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from math import ceil
 from threading import get_ident
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ _LONGEST = 2**31 - 1
 
 def milliseconds(seconds: float) -> int:
     """`seconds` for a host that counts milliseconds: rounded up, so that an alarm never rings before its time."""
-    return int(min(-(-seconds * 1000 // 1), _LONGEST))
+    return ceil(min(seconds * 1000, _LONGEST))
 
 
 class Guest:

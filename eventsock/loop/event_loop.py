@@ -401,7 +401,7 @@ class EventLoop:
         finally:
             self._leave()
             sys.set_asyncgen_hooks(*hooks)
-            if self._closed:
+            if self._closed and not self._depth:
                 here.loop = None if former is self else former
         self._raise_error()
         return more
@@ -537,6 +537,7 @@ class EventLoop:
 
     def _release(self) -> None:
         self._signals.clear()
+        self._wakeup.give_back()
         self.book.table.clear()
         self.book.poller.close()
         self._waker.close()
@@ -569,21 +570,24 @@ class EventLoop:
         if get_ident() != self._thread or not self.in_turn:
             raise LoopStateError("nested() is for a callback or task of a loop that is being stepped")
         block = self._nest = _Nest(self._depth, self._nest)
+        # What runs on top of the task is not the task.
+        task, self.current = self.current, None
         self._awake = self._alert = self.in_turn = False
         self._waker.reset()
         self.rouse()
         try:
             yield
         except BaseException:
-            self._end_nested(block)
+            self._end_nested(block, task)
             raise
-        if not self._end_nested(block):
+        if not self._end_nested(block, task):
             raise LoopStateError("a task was suspended inside `with loop.nested():`; the block is for calls that block, not for awaits")
 
-    def _end_nested(self, block: _Nest) -> bool:
+    def _end_nested(self, block: _Nest, task: Any) -> bool:
         if self._nest is not block:
             return False
         self._nest = block.outer
+        self.current = task
         self._awake = self.in_turn = True
         self._alert = self._unguarded
         self._stopping = self._stopping or self._doomed
@@ -596,6 +600,9 @@ class EventLoop:
     def _turn(self, patience: float | None, limit: float | None) -> bool:
         """Poll, timeouts, ready descriptors, posts. False: nothing was left to do, so nothing was done."""
         book = self.book
+        while self._nest is not None and self._nest.depth >= self._depth:
+            self._nest = self._nest.outer  # its task suspended inside the block, and is told when it leaves it
+            self.in_turn = True
         # Announced before the queues are looked at: a post that comes later finds the loop asleep and rings.
         self._awake = self._alert = False
         self._waker.reset()

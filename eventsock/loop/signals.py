@@ -45,6 +45,12 @@ class WakeupDescriptor:
                 signal.set_wakeup_fd(current)
             self._waker.forward_to = -1
 
+    def give_back(self) -> None:
+        """The waker is about to be closed: whatever was claimed and not released comes back now."""
+        if self._claims and threading.current_thread() is threading.main_thread():
+            self._claims = 1
+            self.release()
+
 
 class SignalWatches:
     """The signal callbacks of one loop. They do not keep it alive."""
