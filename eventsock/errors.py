@@ -264,7 +264,11 @@ class IncompleteRead(StreamError):  # noqa: N818 - the contract's name
 
 
 class MeetingClosed(EventsockError):  # noqa: N818 - the contract's name
-    """A send or receive on a closed meeting."""
+    """A send or receive on a closed meeting; `meeting` is the one, for who waited at several."""
+
+    def __init__(self, text: str = "", meeting: object = None) -> None:
+        super().__init__(text)
+        self.meeting = meeting
 
 
 class PoolStopped(EventsockError, RuntimeError):  # noqa: N818 - the contract's name

@@ -187,7 +187,7 @@ class Meeting(Generic[T]):
         return NOT_YET
 
     def _closed_error(self) -> MeetingClosed:
-        return MeetingClosed(f"{self} is closed")
+        return MeetingClosed(f"{self} is closed", self)
 
     def __str__(self) -> str:
         return f"the meeting at {id(self):#x}" if self._origin is None else f"the meeting made at {self._origin}"

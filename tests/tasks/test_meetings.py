@@ -352,6 +352,31 @@ def test_closed_is_for_ever() -> None:
     assert repr(meeting).endswith(": closed>")
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_error_says_which_of_several_is_closed(before: bool) -> None:
+    meetings = [Meeting[int]() for _ in range(3)]
+    closed = []
+
+    def receive() -> Steps:
+        while len(meetings) > 1:
+            try:
+                yield from await_choice(*(meeting.receiving() for meeting in meetings))
+            except MeetingClosed as error:
+                closed.append(error.meeting)
+                meetings.remove(cast(Any, error.meeting))
+
+    order = [meetings[1], meetings[0]]
+    with Scene() as scene:
+        if not before:
+            scene.do("receive", receive)
+        for meeting in order:
+            meeting.close()
+        if before:
+            scene.do("receive", receive)
+        scene.ran()
+    assert closed == (order[::-1] if before else order)
+
+
 def test_close_does_not_take_back_what_has_met() -> None:
     meeting: Meeting[int] = Meeting()
     with Scene() as scene:
