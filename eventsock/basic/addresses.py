@@ -46,8 +46,8 @@ class SocketAddress:
         _checked_field(self._family, flowinfo, "flowinfo", 2**20)
         _checked_field(self._family, scope_id, "scope_id", 2**32)
         if family == _AF_UNIX:
+            self._native = _checked_unix_name(address, port)
             self._packed = os.fsencode(address)
-            self._native = address
             return
         self._packed = _packed(self._family, address)
         text = socket.inet_ntop(family, self._packed)
@@ -150,6 +150,17 @@ def _packed(family: int, address: str) -> bytes:
     except (OSError, ValueError):
         kind = "IPv4" if family == socket.AF_INET else "IPv6"
         raise ValueError(f"not a numeric {kind} address: {address!r}") from None
+
+
+def _checked_unix_name(name: str, port: int) -> str:
+    """Any name that a Unix socket can have: none, a path, or an abstract name, in which NUL is a character like others."""
+    if not isinstance(name, str):
+        raise TypeError(f"address must be a str, not {type(name).__name__}: {name!r}")
+    if "\0" in name and not name.startswith("\0"):
+        raise ValueError(f"a path must not contain NUL: {name!r}")
+    if port:
+        raise ValueError(f"a Unix address has no port: {port}")
+    return name
 
 
 def _checked_field(family: int, value: int, name: str, limit: int) -> int:

@@ -123,10 +123,15 @@ def _connect_in_turn(infos: list[AddressInfo], deadline: Deadline, stops: Callab
         try:
             return _connect_to(info, deadline.share(len(infos) - tried))
         except ConnectError as error:
-            attempts.append(error)
+            attempts.append(_kept(error))
             if stops(error):
                 break
     raise all_failed(attempts)
+
+
+def _kept(error: ConnectError) -> ConnectError:
+    # With its traceback it would keep the frames alive that keep it: garbage for the collector.
+    return error.with_traceback(None)
 
 
 def _connect_to(info: AddressInfo, deadline: Deadline) -> socket.socket:
@@ -231,5 +236,5 @@ class _BlockingRace:
         self._note(error)
 
     def _note(self, error: ConnectError) -> None:
-        self._attempts.append(error)
+        self._attempts.append(_kept(error))
         self._race.failed()

@@ -66,8 +66,8 @@ def _alias(fd: int) -> socket.socket:
 
 def refuse_tls(sock: object) -> None:
     """Raises `TypeError` for a TLS socket: on its descriptor plain bytes would go out."""
-    ssl = sys.modules.get("ssl")
-    if ssl is not None and isinstance(sock, ssl.SSLSocket):
+    # Without an import of ssl, whose load would cost more than all else here, there is no TLS socket.
+    if isinstance(sock, getattr(sys.modules.get("ssl"), "SSLSocket", ())):
         raise TypeError("sock is a TLS socket: use its own methods and settimeout(), or its makefile()")
 
 

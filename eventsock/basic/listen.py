@@ -103,17 +103,19 @@ def listen_on_unix_socket(
     if mode is not None and not 0 <= checked_int(mode, "mode") <= 0o7777:
         raise ValueError(f"mode must be from 0 to 0o7777, not {mode:#o}")
     owner_ids = None if owner is None else check_owner(owner)
-    is_abstract = local.path.startswith("\0")
-    if is_abstract and (mode is not None or owner is not None):
-        raise ValueError(f"an abstract name has no mode and no owner: {local}")
-    if not is_abstract and not error_on_existing:
+    if _is_abstract(local):
+        if mode is not None or owner is not None:
+            raise ValueError(f"an abstract name has no mode and no owner: {local}")
+    elif not error_on_existing:
         clear_stale(local)
-    return _listening_on_path(local, backlog, mode, owner_ids, is_abstract)
+    return _listening_on_path(local, backlog, mode, owner_ids)
 
 
-def _listening_on_path(
-    local: SocketAddress, backlog: int, mode: int | None, owner_ids: tuple[int, int] | None, is_abstract: bool
-) -> UnixListener:
+def _is_abstract(local: SocketAddress) -> bool:
+    return local.path.startswith("\0")
+
+
+def _listening_on_path(local: SocketAddress, backlog: int, mode: int | None, owner_ids: tuple[int, int] | None) -> UnixListener:
     try:
         sock = UnixListener(local.family, socket.SOCK_STREAM)
     except OSError as error:
@@ -121,7 +123,7 @@ def _listening_on_path(
     try:
         sock.setblocking(True)
         sock.bind(local.native)
-        if not is_abstract:
+        if not _is_abstract(local):
             sock.own(local.path)
         # Nobody can connect before listen(): there is no moment at which the wrong mode lets somebody in.
         if owner_ids is not None:

@@ -86,7 +86,8 @@ class AddressInfo:
 
 
 def _protocol_name(protocol: int) -> str:
-    names = {number: name for name, number in vars(socket).items() if name.startswith("IPPROTO_")}
+    # 0 is no protocol but a choice left open, whatever names the platform has for it.
+    names = {number: name for name, number in vars(socket).items() if name.startswith("IPPROTO_") and number}
     return names.get(protocol, str(protocol))
 
 
@@ -217,6 +218,10 @@ def _in_time(look_up: Callable[[], T], deadline: Deadline, asked: object) -> T:
     worker.join(deadline.left())
     if not outcome:
         raise ResolveError(errno.ETIMEDOUT, f"the look-up took longer than {deadline.seconds:g} s", address=asked)
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
+    result = outcome.pop()
+    if isinstance(result, BaseException):
+        try:
+            raise result
+        finally:
+            del result  # or its traceback would hold the frame that holds it
+    return result

@@ -94,7 +94,7 @@ def check_owner(owner: Owner) -> tuple[int, int]:
 
 def _user_id(user: UserOrGroup) -> int:
     if not isinstance(user, str):
-        return checked_int(user, "owner")
+        return _checked_id(user)
     import pwd
 
     try:
@@ -105,10 +105,16 @@ def _user_id(user: UserOrGroup) -> int:
 
 def _group_id(group: UserOrGroup) -> int:
     if not isinstance(group, str):
-        return checked_int(group, "owner")
+        return _checked_id(group)
     import grp
 
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise ValueError(f"owner: there is no group {group!r}") from None
+
+
+def _checked_id(number: int) -> int:
+    if checked_int(number, "owner") < -1:
+        raise ValueError(f"owner: there is no number {number}")
+    return number

@@ -144,6 +144,9 @@ def test_frozen(name: str) -> None:
         (socket.AF_INET6, "::1", 80, 2**20),
         (socket.AF_INET6, "::1", 80, 0, 2**32),
         (socket.AF_INET6, "::1", 80, -1),
+        (socket.AF_UNIX, "/tmp/a\0b"),
+        (socket.AF_UNIX, "/tmp/s", 80),
+        (socket.AF_UNIX, "/tmp/s", 0, 1),
         (socket.AF_UNSPEC, "1.2.3.4", 80),
         (4711, "1.2.3.4", 80),
     ],
@@ -153,7 +156,13 @@ def test_not_an_address(arguments: tuple[Any, ...]) -> None:
         SocketAddress(*arguments)
 
 
+def test_kernel_may_name_what_we_would_not() -> None:
+    assert SocketAddress.from_native(socket.AF_UNIX, b"\0a\0b").path == "\0a\0b"
+
+
 def test_address_of_another_type() -> None:
+    with pytest.raises(TypeError, match="address must be a str, not bytes"):
+        SocketAddress(socket.AF_UNIX, b"/tmp/s")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="address must be a str, not bytes"):
         SocketAddress(socket.AF_INET, b"\x7f\0\0\1")  # type: ignore[arg-type]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import gc
 import os
 import signal
 import socket
@@ -295,6 +297,22 @@ def test_interrupt_leaves_nothing_behind(silent_port: int) -> None:
                 verb("127.0.0.1", silent_port)
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_failures_leave_nothing_for_the_collector(refused_port: int, unix_path: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for verb in (connect_to_ipv4_host, connect_to_host):
+            with contextlib.suppress(ConnectError):
+                verb("127.0.0.1", refused_port)
+            with contextlib.suppress(ConnectError):
+                verb("localhost", "nosuchservice", timeout=30)
+        with contextlib.suppress(ConnectError):
+            connect_to_unix_host(unix_path)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 # Unix paths

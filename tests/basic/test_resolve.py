@@ -91,6 +91,7 @@ def test_family_restricts() -> None:
 
 
 def test_protocol_without_a_name_is_shown_as_a_number() -> None:
+    assert "SOCK_STREAM 0>" in repr(AddressInfo(socket.AF_INET, socket.SOCK_STREAM, 0, inet_address("127.0.0.1", 0)))
     assert "SOCK_RAW 253>" in repr(AddressInfo(socket.AF_INET, socket.SOCK_RAW, 253, inet_address("127.0.0.1", 0)))
 
 

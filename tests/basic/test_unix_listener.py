@@ -234,7 +234,15 @@ def test_mode_that_is_none(unix_path: str, mode: Any, error: type[Exception]) ->
 
 
 @pytest.mark.parametrize(
-    ("owner", "error"), [("no such user", ValueError), ((0, "no such group"), ValueError), (1.5, TypeError), ((0, None), TypeError)]
+    ("owner", "error"),
+    [
+        ("no such user", ValueError),
+        (-2, ValueError),
+        ((0, -7), ValueError),
+        ((0, "no such group"), ValueError),
+        (1.5, TypeError),
+        ((0, None), TypeError),
+    ],
 )
 def test_owner_that_is_none(unix_path: str, owner: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="owner"):

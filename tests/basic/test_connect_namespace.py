@@ -1,0 +1,95 @@
+"""Connects where the network refuses: in a network namespace of our own, with routes that lead nowhere and few ports.
+
+Needs the right to make such a namespace (root), `unshare` and `ip`.
+"""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def _in_namespace(setup: str, program: str) -> subprocess.CompletedProcess[str]:
+    command = f"ip link set lo up && {setup} && exec {sys.executable} -X dev -W error -c '{program}'"
+    return subprocess.run(["unshare", "-n", "sh", "-c", command], cwd=_ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+def _is_possible() -> bool:
+    try:
+        return subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not _is_possible(), reason="no right, or no tools, to make a network namespace")
+
+
+@pytest.mark.parametrize(
+    ("route", "code"),
+    [("unreachable", errno.EHOSTUNREACH), ("prohibit", errno.EACCES), ("blackhole", errno.EINVAL), ("", errno.ENETUNREACH)],
+)
+@pytest.mark.parametrize("verb", ["connect_to_ipv4_host", "connect_to_host"])
+def test_routes_that_lead_nowhere(route: str, code: int, verb: str) -> None:
+    program = f"""
+from eventsock.basic import *
+try:
+    {verb}("192.0.2.1", 80)
+except ConnectError as error:
+    print(error.errno, error.address, error.transient)
+"""
+    done = _in_namespace(f"ip route add {route} 192.0.2.0/24" if route else "true", program)
+    is_transient = code in (errno.EHOSTUNREACH, errno.ENETUNREACH)
+    assert (done.stdout.split(), done.stderr) == ([str(code), "192.0.2.1:80", str(is_transient)], "")
+
+
+_FEW_PORTS = "echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range"
+
+
+def test_ports_are_used_up() -> None:
+    program = """
+from eventsock.basic import *
+listener = listen_on_ipv4_socket(True, 50000)
+clients = [connect_to_ipv4_host("127.0.0.1", 50000) for _ in range(10)]
+try:
+    connect_to_ipv4_host("127.0.0.1", 50000)
+except ConnectError as error:
+    print(error)
+for client in clients:
+    server, address = accept_ipv4_connection(listener, timeout=5)
+    send_all(server, b"x")
+    server.close()
+print(*{receive(client, 10) for client in clients})
+for each in [listener, *clients]:
+    each.close()
+"""
+    done = _in_namespace(_FEW_PORTS, program)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"[Errno {errno.EADDRNOTAVAIL}] cannot connect to 127.0.0.1:50000: Cannot assign requested address",
+        "b'x'",
+    ]
+
+
+def test_never_connected_to_itself_by_chance() -> None:
+    program = """
+from eventsock.basic import *
+outcomes = set()
+for _ in range(300):
+    try:
+        sock = connect_to_ipv4_host("127.0.0.1", 40004)
+    except ConnectionRefusedError as error:
+        outcomes.add("itself" in error.strerror)
+    else:
+        outcomes.add(socket_name(sock) == peer_name(sock))
+        sock.close()
+print(*sorted(outcomes))
+"""
+    done = _in_namespace(_FEW_PORTS, program)
+    # By chance it happened, or nobody would have noticed if it had been let through.
+    assert (done.stdout.split(), done.stderr) == (["False", "True"], "")
