@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .loop.current import running_event_loop as running_event_loop
     from .loop.current import set_default_event_loop as set_default_event_loop
     from .loop.event_loop import EventLoop as EventLoop
-    from .loop.event_loop import Statistics as Statistics
+    from .loop.reports import Statistics as Statistics
     from .loop.timers import Timeout as Timeout
     from .sockets.accept import await_accept as await_accept
     from .sockets.accept import await_accept_ipv4_connection as await_accept_ipv4_connection
@@ -94,7 +94,8 @@ _ROOMS = {
         TaskCancelled UnsupportedOptionError
     """,
     "loop.current": "get_default_event_loop running_event_loop set_default_event_loop",
-    "loop.event_loop": "EventLoop Statistics",
+    "loop.event_loop": "EventLoop",
+    "loop.reports": "Statistics",
     "loop.timers": "Timeout",
     "sockets.accept": "await_accept await_accept_ipv4_connection await_accept_ipv6_connection await_accept_unix_connection",
     "sockets.connect": """

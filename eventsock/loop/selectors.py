@@ -1,7 +1,7 @@
-"""Asking the system which descriptors are ready.
+"""Asking the system which descriptors are ready: selectors without an object per event.
 
 Knows the standard `selectors` contract and `select`; knows nothing of watches or tasks: a descriptor is a number and a mask.
-`LeanSelector` is a `selectors.BaseSelector` that can also be asked for raw pairs; `SelectorPoller` asks the same of any other one.
+The loop calls the lean verbs (`add`, `change`, `remove`, `poll`, `renew`), any other user those of `selectors.BaseSelector`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import errno
 import os
 import select
 import selectors
-from collections.abc import Mapping
-from functools import partial
+import stat
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-__all__ = ["EpollSelector", "PollSelector", "Poller", "SelectorPoller", "default_poller", "poller_for"]
+__all__ = ["BATCH", "EVENT_EXCEPT", "EpollSelector", "LeanSelector", "PollSelector", "events_of", "refuse_files"]
 
 # The bits of poll(2), which epoll(7) shares. ERR, HUP and NVAL are reported unasked.
 IN, PRI, OUT, ERR, HUP, NVAL = 1, 2, 4, 8, 16, 32
@@ -25,22 +25,11 @@ IN, PRI, OUT, ERR, HUP, NVAL = 1, 2, 4, 8, 16, 32
 EVENT_EXCEPT = 4
 """Beside `selectors.EVENT_READ` and `EVENT_WRITE`: exceptional conditions (POLLPRI), for the selectors of this module."""
 
-# Few enough that timeouts are served between batches when thousands are ready at once; the kernel rotates its ready list.
-_BATCH = 256
+# How many events `select.epoll.poll` has room for unless it is told: FD_SETSIZE - 1.
+BATCH = 1023
 
-
-class Poller(Protocol):
-    """What the loop asks of a selector: numbers and masks in the bits of poll(2), seconds or None."""
-
-    has_priority: bool
-
-    def add(self, fd: int, mask: int) -> None: ...
-    def change(self, fd: int, mask: int) -> None: ...
-    def remove(self, fd: int) -> None: ...
-    def poll(self, timeout: float | None) -> list[tuple[int, int]]: ...
-    def renew(self) -> None: ...
-    def fileno(self) -> int | None: ...
-    def close(self) -> None: ...
+# The longest time, in seconds, that poll(2) and epoll_wait(2) can be told to wait.
+_LONGEST = (2**31 - 1) / 1000
 
 
 class _Native(Protocol):
@@ -55,10 +44,12 @@ class LeanSelector(selectors.BaseSelector):
     """A selector without a `SelectorKey` per event: the loop calls `poll`, other users the `BaseSelector` verbs."""
 
     has_priority = True
+    edge = 0
     _native: _Native
 
     def __init__(self) -> None:
         self._keys: dict[int, selectors.SelectorKey] = {}
+        self._closed = False
         self._open()
 
     def _open(self) -> None:
@@ -67,6 +58,10 @@ class LeanSelector(selectors.BaseSelector):
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         """The ready descriptors as (number, mask in the bits of poll(2)); `timeout` in seconds, None waits without limit."""
         raise NotImplementedError
+
+    def poll_all(self, fired: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """`fired`, which `poll` has just returned, or everything that is ready if that had no room for it all."""
+        return fired
 
     def add(self, fd: int, mask: int) -> None:
         """Begin to watch `fd`. `OSError`: the descriptor is bad (EBADF), not pollable (EPERM) or known already (EEXIST)."""
@@ -92,11 +87,8 @@ class LeanSelector(selectors.BaseSelector):
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
         """As `selectors.BaseSelector.register`; `events` may contain `EVENT_EXCEPT`."""
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        if not events or events & ~7:
-            raise ValueError(f"events must be a combination of EVENT_READ, EVENT_WRITE and EVENT_EXCEPT, not {events!r}")
-        if fd < 0:
-            raise ValueError(f"{fileobj!r} has no open descriptor")
+        _check_events(events)
+        fd = _number_of(fileobj)
         if fd in self._keys:
             raise KeyError(f"{fileobj!r} (descriptor {fd}) is already registered")
         self.add(fd, _mask_of(events))
@@ -115,35 +107,72 @@ class LeanSelector(selectors.BaseSelector):
 
     def modify(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
         """As `selectors.BaseSelector.modify`, but the system is told even where `events` is unchanged."""
+        _check_events(events)
         key = self._key(fileobj)
         self.change(key.fd, _mask_of(events))
         key = self._keys[key.fd] = key._replace(events=events, data=data)
         return key
 
     def _key(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        key = self._keys.get(fileobj if isinstance(fileobj, int) else fileobj.fileno())
+        if key is not None:
+            return key
+        # A file that was closed while it was registered has no number any more, and is found by what it is.
         for key in self._keys.values():
-            if key.fileobj is fileobj or key.fd == fileobj:
+            if key.fileobj is fileobj:
                 return key
         raise KeyError(f"{fileobj!r} is not registered")
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As `selectors.BaseSelector.select`."""
-        wait = None if timeout is None else max(timeout, 0.0)
+        wait = None if timeout is None else min(max(timeout, 0.0), _LONGEST)
         found = []
         for fd, mask in self.poll(wait):
             key = self._keys.get(fd)
-            if key is not None:
-                found.append((key, _events_of(mask) & key.events))
+            if key is not None and (events := events_of(mask) & key.events):
+                found.append((key, events))
         return found
 
     def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
-        """The registered descriptors by number."""
-        return {key.fd: key for key in self._keys.values()}
+        """The registered files and their keys, up to date at any time; None after `close`."""
+        return None if self._closed else _Registered(self)  # type: ignore[return-value]  # the standard says so too
 
     def close(self) -> None:
         """Release the kernel object; idempotent."""
+        self._closed = True
         self._keys.clear()
         self._close_native()
+
+
+class _Registered(Mapping["FileDescriptorLike", selectors.SelectorKey]):
+    """What is registered with a selector, by file object or by number."""
+
+    def __init__(self, selector: LeanSelector) -> None:
+        self._selector = selector
+
+    def __getitem__(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._selector._key(fileobj)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._selector._keys)
+
+    def __len__(self) -> int:
+        return len(self._selector._keys)
+
+
+def _number_of(fileobj: FileDescriptorLike) -> int:
+    try:
+        fd = fileobj if isinstance(fileobj, int) else int(fileobj.fileno())
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"fileobj must be a descriptor number or have fileno(), not {fileobj!r}") from None
+    if fd < 0:
+        raise ValueError(f"{fileobj!r} has no open descriptor")
+    return fd
+
+
+def _check_events(events: int) -> None:
+    if not events or events & ~7:
+        raise ValueError(f"events must be a combination of EVENT_READ, EVENT_WRITE and EVENT_EXCEPT, not {events!r}")
 
 
 def _mask_of(events: int) -> int:
@@ -152,10 +181,20 @@ def _mask_of(events: int) -> int:
     return mask | (PRI if events & EVENT_EXCEPT else 0)
 
 
-def _events_of(mask: int) -> int:
-    events = selectors.EVENT_READ if mask & ~(OUT | PRI) else 0
-    events |= selectors.EVENT_WRITE if mask & ~(IN | PRI) else 0
+def events_of(mask: int) -> int:
+    """The bits of `selectors` for a mask of poll(2). An error or the end of the other side is every event, as it is there."""
+    if mask & ~(IN | PRI | OUT):
+        return 7
+    events = selectors.EVENT_READ if mask & IN else 0
+    events |= selectors.EVENT_WRITE if mask & OUT else 0
     return events | (EVENT_EXCEPT if mask & PRI else 0)
+
+
+def refuse_files(fd: int) -> None:
+    """As epoll does by itself: EPERM for a regular file or a directory, EBADF for what is not open."""
+    kind = os.fstat(fd).st_mode
+    if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 class PollSelector(LeanSelector):
@@ -168,8 +207,9 @@ class PollSelector(LeanSelector):
         # Rounded up, so that a timeout never fires early.
         return self._poll_object.poll(None if timeout is None else -int(-timeout * 1000 // 1))
 
-    def change(self, fd: int, mask: int) -> None:
-        self._poll_object.modify(fd, mask)
+    def add(self, fd: int, mask: int) -> None:
+        refuse_files(fd)
+        self._poll_object.register(fd, mask)
 
     def remove(self, fd: int) -> None:
         try:
@@ -188,12 +228,21 @@ class PollSelector(LeanSelector):
 class EpollSelector(LeanSelector):
     """On epoll(7); Linux."""
 
+    edge = getattr(select, "EPOLLET", 0)
     _face: select.epoll | None = None
 
     def _open(self) -> None:
         self._native = self._epoll = select.epoll()
-        # Straight to the system: a method of ours in between would cost as much as the rest of an idle turn.
-        self.poll = partial(self._epoll.poll, maxevents=_BATCH)  # type: ignore[method-assign]
+        # Straight to the system: a method of ours in between, or a second argument, would cost as much as the call itself.
+        self.poll = self._epoll.poll  # type: ignore[method-assign]
+
+    def poll_all(self, fired: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """As `LeanSelector.poll_all`. Asked again with more room: what was reported is still ready, and reported again."""
+        room = BATCH
+        while len(fired) == room:
+            room *= 8
+            fired = self._epoll.poll(0.0, room)
+        return fired
 
     def fileno(self) -> int:
         """An epoll descriptor: itself readable, in a host's loop, when a watched descriptor is ready. The same one for life."""
@@ -220,100 +269,3 @@ class EpollSelector(LeanSelector):
         super().close()
         if self._face is not None:
             self._face.close()
-
-
-class SelectorPoller:
-    """The verbs of `Poller` on any `selectors.BaseSelector`; without exceptional conditions, which the contract does not have."""
-
-    has_priority = False
-
-    def __init__(self, selector: selectors.BaseSelector) -> None:
-        self._selector = selector
-        self._made = type(selector)
-
-    def add(self, fd: int, mask: int) -> None:
-        self._check_range(fd)
-        try:
-            self._selector.register(fd, _events_of(mask & ~PRI))
-        except KeyError:
-            # A number that was closed behind the selector's back and is in use again: its entry is a stranger's.
-            self._discard(fd)
-            self._selector.register(fd, _events_of(mask & ~PRI))
-
-    def change(self, fd: int, mask: int) -> None:
-        # Never `modify`: with unchanged events it makes no system call, which leaves a reused number unwatched for ever.
-        self._discard(fd)
-        self.add(fd, mask)
-
-    def remove(self, fd: int) -> None:
-        try:
-            self._selector.unregister(fd)
-        except (KeyError, ValueError):
-            raise OSError(errno.ENOENT, f"descriptor {fd} is not registered") from None
-
-    def _discard(self, fd: int) -> None:
-        try:
-            self._selector.unregister(fd)
-        except (KeyError, ValueError):
-            pass
-
-    def _check_range(self, fd: int) -> None:
-        if isinstance(self._selector, selectors.SelectSelector) and fd >= 1024:
-            raise ValueError(f"descriptor {fd} is beyond what select(2) can watch (1023); use the default selector or PollSelector")
-
-    def poll(self, timeout: float | None) -> list[tuple[int, int]]:
-        try:
-            ready = self._selector.select(timeout)
-        except (ValueError, OSError):
-            # select(2) refuses the whole set for one bad descriptor; the loop finds out which when it is told "all ready".
-            return [(fd, NVAL) for fd in self._numbers() if not _is_open(fd)]
-        return [(key.fd, (IN if events & 1 else 0) | (OUT if events & 2 else 0)) for key, events in ready]
-
-    def _numbers(self) -> list[int]:
-        return [key.fd for key in list(self._selector.get_map().values())]
-
-    def renew(self) -> None:
-        """Begin again; with a selector of a kind that cannot be made anew, by unregistering all."""
-        for fd in self._numbers():
-            self._discard(fd)
-        try:
-            fresh = self._made()
-        except TypeError:
-            return
-        self._selector.close()
-        self._selector = fresh
-
-    def fileno(self) -> int | None:
-        fileno = getattr(self._selector, "fileno", None)
-        return None if fileno is None else fileno()
-
-    def close(self) -> None:
-        self._selector.close()
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
-
-
-def default_poller() -> Poller:
-    """The best this system has: epoll, else poll, else select."""
-    if hasattr(select, "epoll"):
-        return EpollSelector()
-    if hasattr(select, "poll"):
-        return PollSelector()
-    return SelectorPoller(selectors.SelectSelector())
-
-
-def poller_for(selector: selectors.BaseSelector | None) -> Poller:
-    """`selector` with the verbs of `Poller`."""
-    if selector is None:
-        return default_poller()
-    if isinstance(selector, LeanSelector):
-        return selector  # type: ignore[return-value]
-    if isinstance(selector, selectors.BaseSelector):
-        return SelectorPoller(selector)
-    raise TypeError(f"selector must be a selectors.BaseSelector, not {type(selector).__name__}")

@@ -1,85 +1,137 @@
 """Signals as callbacks of the loop, and Ctrl-C between callbacks.
 
-Knows the `signal` module and the waker. It must not know the loop's queues: what is to happen is handed in as a function.
+Knows the `signal` module and a pair of sockets. It must not know the loop's queues: what is to happen is handed in as functions.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
+import socket
 import threading
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from ..errors import LoopStateError
-from .waker import Waker
+from .checks import checked_callable
 
-__all__ = ["InterruptGuard", "SignalWatches", "WakeupDescriptor"]
+__all__ = ["InterruptGuard", "SignalWatches", "WakeupDescriptor", "signal_name"]
 
 Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def signal_name(signum: int) -> str:
+    """`SIGTERM` for 15."""
+    try:
+        return signal.Signals(signum).name
+    except ValueError:  # a real-time signal
+        return f"signal {signum}"
+
+
 class WakeupDescriptor:
-    """Our claim on `signal.set_wakeup_fd`: the C handler writes a byte, so the poll ends whichever thread the signal hit."""
+    """Our claim on `signal.set_wakeup_fd`: the C handler writes a byte, so the poll ends whichever thread the signal hit.
 
-    __slots__ = ("_claims", "_waker")
+    It has a socket pair of its own, from the first claim on; `adopt(fd, drain)` is asked to wait for it.
+    """
 
-    def __init__(self, waker: Waker) -> None:
-        self._waker = waker
+    __slots__ = ("_adopt", "_claims", "_closed", "_former", "_pair")
+
+    def __init__(self, adopt: Callable[[int, Callable[[], object]], object]) -> None:
+        self._adopt = adopt
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        self._former = -1
         self._claims = 0
+        self._closed = False
 
     def claim(self) -> None:
         """Main thread only. Whoever had the descriptor before gets our bytes passed on."""
+        if self._claims == 0:
+            writer = self._writer()
+            # A full pipe wakes as well as one more byte would.
+            self._former = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         self._claims += 1
-        if self._claims == 1:
-            self._waker.forward_to = signal.set_wakeup_fd(self._waker.writer_fileno(), warn_on_full_buffer=False)
+
+    def _writer(self) -> socket.socket:
+        if self._pair is None:
+            self._pair = reader, writer = socket.socketpair()
+            reader.setblocking(False)
+            writer.setblocking(False)
+            self._adopt(reader.fileno(), self._drain)
+        return self._pair[1]
+
+    def _drain(self) -> None:
+        assert self._pair is not None
+        try:
+            numbers = self._pair[0].recv(4096)
+        except BlockingIOError:
+            return
+        if self._former != -1:
+            try:
+                os.write(self._former, numbers)
+            except OSError:
+                pass  # its owner is full or gone; it asked for a hint, and a hint may be lost
 
     def release(self) -> None:
         """Main thread only. The former descriptor comes back, unless somebody has replaced ours meanwhile."""
-        if self._claims == 0:
-            return
         self._claims -= 1
-        if self._claims == 0:
-            current = signal.set_wakeup_fd(self._waker.forward_to)
-            if current != self._waker.writer_fileno():
-                signal.set_wakeup_fd(current)
-            self._waker.forward_to = -1
+        if self._claims:
+            return
+        ours, former = self._writer().fileno(), self._former
+        self._former = -1
+        found = signal.set_wakeup_fd(former)
+        if found != ours:
+            signal.set_wakeup_fd(found)
+        if self._closed:
+            self.close()
+        if found != ours:
+            text = f"signal.set_wakeup_fd({found}) has replaced the event loop's descriptor while the loop used it; it is left as it is"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
-    def give_back(self) -> None:
-        """The waker is about to be closed: whatever was claimed and not released comes back now."""
-        if self._claims and threading.current_thread() is threading.main_thread():
-            self._claims = 1
-            self.release()
+    def close(self) -> None:
+        """Release the pair, or when the last claim goes: until then the system writes to it. Idempotent."""
+        self._closed = True
+        if self._pair is not None and self._claims == 0:
+            for end in self._pair:
+                end.close()
 
 
 class SignalWatches:
     """The signal callbacks of one loop. They do not keep it alive."""
 
-    __slots__ = ("_deliver", "_former", "_procs", "_wakeup")
+    __slots__ = ("_deliver", "_former", "_leaving", "_procs", "_wakeup")
 
     def __init__(self, wakeup: WakeupDescriptor, deliver: Callable[[int], object]) -> None:
         self._wakeup = wakeup
         self._deliver = deliver
         self._procs: dict[int, Callable[[int], object]] = {}
         self._former: dict[int, Handler] = {}
+        # Dropped in another thread, which may not set handlers: the main thread was asked to.
+        self._leaving: set[int] = set()
 
     def add(self, signum: int, proc: Callable[[int], object]) -> None:
         """Call `proc(signum)` in the loop for each such signal; replaces an earlier watch of the same signal."""
         _check(signum)
-        if not callable(proc):
-            raise TypeError(f"proc must be callable, not {type(proc).__name__}")
-        if threading.current_thread() is not threading.main_thread():
-            raise LoopStateError("signal watches are added and removed in the main thread: Python runs signal handlers there")
+        checked_callable("proc", proc)
+        _check_thread()
         if signum not in self._former:
             try:
                 self._former[signum] = signal.signal(signum, self._handle)
             except OSError:
-                raise ValueError(f"signal {signum} cannot be caught") from None
+                raise ValueError(f"{signal_name(signum)} cannot be caught") from None
             self._wakeup.claim()
         self._procs[signum] = proc
 
     def remove(self, signum: int) -> bool:
         """Give the signal back to its former handler; False when it is not watched."""
+        _check(signum)
+        _check_thread()
         if self._procs.pop(signum, None) is None:
             return False
         self._restore(signum)
@@ -89,27 +141,40 @@ class SignalWatches:
         """The callback for `signum`, if it is still watched."""
         return self._procs.get(signum)
 
-    def clear(self) -> None:
-        """Remove all watches."""
-        self._procs.clear()
-        for signum in list(self._former):
+    def drop(self, signum: int) -> None:
+        """Remove a watch. Any thread; from another than the main one the handler changes as soon as that runs."""
+        self._procs.pop(signum, None)
+        if _in_main_thread():
             self._restore(signum)
+        elif signal.getsignal(signum) == self._handle:
+            self._leaving.add(signum)
+            _thread.interrupt_main(signal.Signals(signum))
+
+    def clear(self) -> None:
+        """Remove all watches. Any thread, as `drop`."""
+        for signum in list(self._former):
+            self.drop(signum)
 
     def _restore(self, signum: int) -> None:
-        # Only the main thread may set handlers. Elsewhere ours stays and puts the former one back at its next signal, below.
-        if threading.current_thread() is not threading.main_thread():
-            return
         former = self._former.pop(signum)
         if signal.getsignal(signum) == self._handle:
+            # None: a handler that was not set from Python, so Python cannot set it again either.
             signal.signal(signum, signal.SIG_DFL if former is None else former)
         self._wakeup.release()
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if signum in self._procs:
+        if signum in self._leaving:
+            self._leaving.discard(signum)
+            if signum not in self._procs and signum in self._former:
+                self._restore(signum)
+        elif signum in self._procs:
             self._deliver(signum)
-        elif signum in self._former:
+
+    def abandon(self) -> None:
+        """In a forked child: its signals are not the parent's loop's any more."""
+        self._procs.clear()
+        for signum in list(self._former):
             self._restore(signum)
-            signal.raise_signal(signum)
 
     def __len__(self) -> int:
         return len(self._procs)
@@ -122,33 +187,47 @@ def _check(signum: int) -> None:
         raise ValueError(f"signum {signum} is no signal of this system")
 
 
+def _check_thread() -> None:
+    if not _in_main_thread():
+        raise LoopStateError("signal watches are added and removed in the main thread: Python runs signal handlers there")
+
+
 class InterruptGuard:
     """Ctrl-C while a loop runs in the main thread: the first is raised between two callbacks, the second at once."""
 
-    __slots__ = ("_interrupt", "_seen", "_wakeup")
+    __slots__ = ("_installed", "_interrupt", "_wakeup", "leaving", "seen")
 
     def __init__(self, wakeup: WakeupDescriptor, interrupt: Callable[[], object]) -> None:
         self._wakeup = wakeup
         self._interrupt = interrupt
-        self._seen = False
+        self._installed = False
+        self.seen = False
+        # The loop puts its own affairs in order, which nothing must cut short any more.
+        self.leaving = False
 
     def install(self) -> bool:
         """Take SIGINT over, if this is the main thread and the application left it to Python; says whether it did."""
-        if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return False
-        self._seen = False
+        self.seen = self.leaving = False
+        self._installed = True
         signal.signal(signal.SIGINT, self._handle)
         self._wakeup.claim()
         return True
 
     def remove(self) -> None:
-        """Give SIGINT back, if nobody else took it meanwhile."""
-        if signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._wakeup.release()
+        """Give SIGINT back, if nobody else took it meanwhile. Last of all: from then on Ctrl-C is raised anywhere. Idempotent."""
+        if not self._installed:
+            return
+        self._installed = False
+        try:
+            self._wakeup.release()
+        finally:
+            if signal.getsignal(signal.SIGINT) == self._handle:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._seen:
+        if self.seen and not self.leaving:
             raise KeyboardInterrupt
-        self._seen = True
+        self.seen = True
         self._interrupt()

@@ -12,16 +12,21 @@ from math import inf
 
 __all__ = ["Timeout", "TimerHeap"]
 
+# So many dead entries are never worth a sweep.
+_FEW = 64
+
 
 class Timeout:
     """A callback in time, as `EventLoop.timeout_post` returns it; its only use is to be given to `timeout_remove`."""
 
-    __slots__ = ("action", "interval", "when")
+    __slots__ = ("action", "heap", "interval", "when")
 
-    def __init__(self, when: float, action: Callable[[], object], interval: float | None) -> None:
+    def __init__(self, when: float, action: Callable[[], object], interval: float | None, heap: TimerHeap) -> None:
         self.when = when
+        # None once it will not fire any more: removed, or fired for the last time.
         self.action: Callable[[], object] | None = action
         self.interval = interval
+        self.heap = heap
 
     @property
     def live(self) -> bool:
@@ -36,53 +41,56 @@ class Timeout:
 
 
 class TimerHeap:
-    """The live timeouts of one loop: fire order is deadline order, and first-come among equals.
+    """The timeouts of one loop. They fire in the order of their deadlines, and first come among equals.
 
     `incoming` takes new timeouts until the next turn: appending to a deque is atomic, so any thread may add without a lock, and
     a timeout that is removed in the turn that made it never costs a place in the heap.
     """
 
-    __slots__ = ("_dead", "_sequence", "heap", "incoming")
+    __slots__ = ("_sequence", "dead", "heap", "incoming")
 
     def __init__(self) -> None:
         self.incoming: deque[Timeout] = deque()
         self.heap: list[tuple[float, int, Timeout]] = []
+        # How many entries of both are of removed timeouts.
+        self.dead = 0
         self._sequence = 0
-        self._dead = 0
 
     def remove(self, timeout: Timeout) -> bool:
-        """Take `timeout` back; False when it has fired or was removed before. Any thread."""
+        """Take `timeout` back; False when it has fired for the last time or was removed before. Any thread."""
         if timeout.action is None:
             return False
-        # The entry stays in the heap and is passed over later: a search would cost O(n). Only the callback is let go at once.
+        # The entry stays in its place and is passed over later: a search would cost O(n). Only the callback is let go at once.
         timeout.action = None
-        self._dead += 1
+        self.dead += 1
         return True
 
     def absorb(self) -> None:
-        """Move what has come in since the last turn into the heap."""
-        incoming = self.incoming
+        """Move what has come in since the last turn into the heap, and sweep the heap if most of it is dead."""
+        incoming, heap = self.incoming, self.heap
         while incoming:
             timeout = incoming.popleft()
-            # One that never fires needs no place: it neither fires nor keeps the loop alive.
-            if timeout.action is not None and timeout.when != inf:
-                self._sequence += 1
-                heappush(self.heap, (timeout.when, self._sequence, timeout))
-
-    def next_deadline(self) -> float | None:
-        """The earliest deadline of a live timeout, or None."""
-        if self.incoming:
-            self.absorb()
-        heap = self.heap
-        # `_dead` is only a hint (removals in other threads, or before `absorb`, make it inexact); it decides when to sweep, and
-        # a sweep when more than half may be dead keeps the heap below twice the live ones at O(1) a removal.
-        if self._dead > 64 and self._dead * 2 > len(heap):
+            if timeout.action is None:
+                self.dead -= 1
+                continue
+            self._sequence += 1
+            heappush(heap, (timeout.when, self._sequence, timeout))
+        # So the heap stays below twice the live ones, at O(1) a removal.
+        if self.dead > _FEW and self.dead * 2 > len(heap):
+            entries = len(heap)
             heap[:] = [entry for entry in heap if entry[2].action is not None]
             heapify(heap)
-            self._dead = 0
+            self.dead -= entries - len(heap)
+
+    def next_deadline(self) -> float | None:
+        """The earliest deadline of a live timeout; None when none will ever fire."""
+        if self.incoming or self.dead > _FEW:
+            self.absorb()
+        heap = self.heap
         while heap and heap[0][2].action is None:
             heappop(heap)
-        return heap[0][0] if heap else None
+            self.dead -= 1
+        return heap[0][0] if heap and heap[0][0] != inf else None
 
     def pop_due(self, now: float) -> Timeout | None:
         """The next live timeout whose deadline is not after `now`, taken out; None when there is none."""
@@ -91,21 +99,21 @@ class TimerHeap:
             timeout = heappop(heap)[2]
             if timeout.action is not None:
                 return timeout
+            self.dead -= 1
         return None
 
-    def reschedule(self, timeout: Timeout, now: float) -> None:
-        """Put a repeating timeout back on its schedule: the first multiple of its interval after `now`; missed ones are skipped."""
-        interval = timeout.interval
-        if interval is None or timeout.action is None:
-            return
-        if interval > 0.0:
-            periods = max(1.0, (now - timeout.when) // interval + 1.0)
-            timeout.when += periods * interval
-            if timeout.when <= now:  # by rounding, with a tiny interval
-                timeout.when = now
+    def settle(self, timeout: Timeout, goes_on: bool, now: float) -> None:
+        """A repeating timeout has fired: put it back on its schedule, at the first multiple of its interval after `now`.
+
+        Periods that were missed are skipped. Not if it is to stop, or was removed while it fired.
+        """
+        if timeout.action is None:
+            self.dead = max(0, self.dead - 1)  # `remove` counted an entry, but it had none then
+        elif goes_on:
+            timeout.when = _next_period(timeout.when, timeout.interval or 0.0, now)
+            self.incoming.append(timeout)
         else:
-            timeout.when = now
-        self.incoming.append(timeout)
+            timeout.action = None
 
     def clear(self) -> None:
         """Forget every timeout; a later `remove` of one answers False."""
@@ -113,14 +121,22 @@ class TimerHeap:
         for entry in self.heap:
             entry[2].action = None
         self.heap.clear()
-        self._dead = 0
-
-    def __len__(self) -> int:
-        """How many are live; counts them, so it is for reports and not for the loop's turn."""
-        waiting = sum(entry[2].action is not None for entry in self.heap)
-        return waiting + sum(timeout.action is not None for timeout in self.incoming)
+        self.dead = 0
 
     @property
-    def entries(self) -> int:
-        """How many places are taken, dead ones included."""
-        return len(self.heap) + len(self.incoming)
+    def earliest(self) -> float | None:
+        """The earliest deadline of all, found by looking at each: for reports. Any thread."""
+        entries = [entry[2] for entry in self.heap] + list(self.incoming)
+        return min((timeout.when for timeout in entries if timeout.action is not None), default=None)
+
+    def __len__(self) -> int:
+        """How many are live. Any thread: exact between turns, and as of some moment meanwhile."""
+        return max(0, len(self.heap) + len(self.incoming) - self.dead)
+
+
+def _next_period(when: float, interval: float, now: float) -> float:
+    following = when + interval
+    if following <= now and interval > 0.0:
+        following = when + ((now - when) // interval + 1.0) * interval
+    # An interval too short for the clock's resolution, or none at all: as soon as possible.
+    return following if now < following < inf or interval == inf else now

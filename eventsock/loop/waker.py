@@ -1,7 +1,7 @@
 """Ending the loop's sleep from outside.
 
-Knows one socket pair and one flag. Any number of rings between two sleeps costs one byte; a full pipe is no error, because a byte
-is then waiting already. It must not know what there is to wake for.
+Knows one descriptor and one flag. Any number of rings between two sleeps costs one system call. It must not know what there is to
+wake for, nor who waits on the descriptor.
 """
 
 from __future__ import annotations
@@ -14,74 +14,82 @@ __all__ = ["Waker"]
 
 
 class Waker:
-    """One byte that makes the poll return; safe from any thread and from signal handlers."""
+    """A descriptor that becomes readable at a ring; safe from any thread and from signal handlers."""
 
-    __slots__ = ("_bell", "_lock", "_reader", "_writer", "forward_to", "rings")
+    __slots__ = ("_closed", "_lock", "_pair", "bell", "fd", "rings")
 
     def __init__(self) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        # Taking the one item out of a list is atomic, so of several ringers exactly one writes the byte.
-        self._bell: list[None] = [None]
-        # Keeps a ring and `close` apart: a byte must never go to a number that is somebody else's by then. Re-entrant, because
-        # a signal handler may ring while its own thread rings.
+        # Where the system has no eventfd(2), a byte in a socket pair does the same for two descriptors.
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+        if hasattr(os, "eventfd"):
+            self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        else:
+            self._pair = reader, writer = socket.socketpair()
+            reader.setblocking(False)
+            writer.setblocking(False)
+            self.fd = reader.fileno()
+        # Taking the one item out of a list is atomic, so of several ringers exactly one makes the system call. Whoever is about to
+        # look for work puts it back first: a ring in between then is not lost.
+        self.bell: list[None] = [None]
+        # Keeps a ring and `close` apart: nothing must be written to a number that is somebody else's by then. Re-entrant, because a
+        # signal handler may ring while its own thread rings.
         self._lock = RLock()
+        self._closed = False
         self.rings = 0
-        self.forward_to = -1
 
-    @property
-    def reader(self) -> socket.socket:
-        """Readable after a ring."""
-        return self._reader
-
-    def writer_fileno(self) -> int:
-        """The number to give to `signal.set_wakeup_fd`."""
-        return self._writer.fileno()
-
-    def ring(self) -> bool:
-        """Wake the loop; False if it was rung for already since the last `reset`."""
+    def claim(self) -> bool:
+        """Whether the caller is the one to `ring`: the first to ask since the last `reset`."""
+        if not self.bell:
+            return False
         try:
-            self._bell.pop()
+            self.bell.pop()
         except IndexError:
             return False
-        with self._lock:
-            self.rings += 1
-            try:
-                self._writer.send(b"\0")
-            except BlockingIOError:
-                pass  # full of bytes nobody has read yet: any of them wakes
-            except OSError:
-                if self._writer.fileno() != -1:
-                    raise
         return True
 
     def reset(self) -> None:
-        """The next ring writes a byte again. Call it before looking for work: a ring in between then is not lost."""
-        if not self._bell:
-            self._bell.append(None)
+        """The next to ask may ring again."""
+        if not self.bell:
+            self.bell.append(None)
+
+    def ring(self) -> None:
+        """End the sleep. After `close` it does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self.rings += 1
+            if self._pair is None:
+                os.eventfd_write(self.fd, 1)
+                return
+            try:
+                self._pair[1].send(b"\0")
+            except BlockingIOError:
+                pass  # full of bytes nobody has read yet: any of them wakes
 
     def drain(self) -> None:
-        """Read what is there. Bytes other than ours are signal numbers: handed on to the wake-up descriptor that was set before."""
+        """Make it unreadable again."""
         try:
-            data = self._reader.recv(4096)
+            if self._pair is None:
+                os.eventfd_read(self.fd)
+            else:
+                self._pair[0].recv(4096)
         except BlockingIOError:
-            return
-        if self.forward_to != -1:
-            numbers = data.replace(b"\0", b"")
-            if numbers:
-                _pass_on(self.forward_to, numbers)
+            pass  # there was no ring
 
     def close(self) -> None:
-        """Release both ends; idempotent."""
+        """Release the descriptor; idempotent."""
         with self._lock:
-            self._bell.clear()
-            self._reader.close()
-            self._writer.close()
+            if self._closed:
+                return
+            self._closed = True
+            self.bell.clear()
+            if self._pair is None:
+                os.close(self.fd)
+            else:
+                for end in self._pair:
+                    end.close()
 
-
-def _pass_on(fd: int, numbers: bytes) -> None:
-    try:
-        os.write(fd, numbers)
-    except OSError:
-        pass  # its owner is full or gone; it asked for a hint, and a hint may be lost
+    def abandon(self) -> None:
+        """In a forked child: close our copy. The lock may be held by a thread that is not there."""
+        self._lock = RLock()
+        self.close()

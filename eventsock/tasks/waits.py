@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar
 
+from ..loop.checks import checked_seconds
 from ..loop.descriptors import FileLike, Side
-from ..loop.event_loop import _checked_seconds as checked_seconds
 from ..loop.timers import Timeout
 from .states import SUSPENDED, TURN
 from .task import Task, current_task
