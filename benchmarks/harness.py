@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -163,5 +164,6 @@ def _output(command: list[str], core: int, path: str = "", patience: float = PAT
 
 
 def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "without a word"
+    """Of a traceback, the line that names the error, which notes may follow."""
+    lines = text.strip().splitlines() or ["without a word"]
+    return next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Warning|Exception)\b", line)), lines[-1])
