@@ -21,8 +21,16 @@ class Line:
     peer_workload: str = ""
 
     def ratio(self, results: Results) -> float | None:
-        ours = results.median(self.workload, self.ours, self.metric)
-        theirs = results.median(self.peer_workload or self.workload, self.peer, self.metric)
+        return self._ratio(results, self.metric)
+
+    def ratio_by_cpu(self, results: Results) -> float | None:
+        """For a rate: what the ratio would be if each server had all of its core, by the CPU it used. Less disturbed by neighbours."""
+        costs = self._ratio(results, CPU) if self.metric is RATE else None
+        return 1 / costs if costs else None
+
+    def _ratio(self, results: Results, metric: Metric) -> float | None:
+        ours = results.median(self.workload, self.ours, metric)
+        theirs = results.median(self.peer_workload or self.workload, self.peer, metric)
         return ours / theirs if ours is not None and theirs else None
 
     def met(self, ratio: float) -> bool:

@@ -163,9 +163,10 @@ def write(results: Results, workloads: list[Workload], directory: Path) -> None:
     page = directory / "benchmarks.md"
     page.write_text(report.markdown(results, workloads, drawn))
     for line in bar.LINES:
-        ratio = line.ratio(results)
+        ratio, by_cpu = line.ratio(results), line.ratio_by_cpu(results)
         if ratio is not None:
-            print(f"{line.text:55} {line.promise:26} {ratio:6.2f}  {line.verdict(results).strip('*')}")
+            note = "" if by_cpu is None else f"  (by server CPU {by_cpu:.2f})"
+            print(f"{line.text:55} {line.promise:26} {ratio:6.2f}  {line.verdict(results).strip('*')}{note}")
     print(f"\n{results.about.get('Noise', '')}\nwritten: {page}")
 
 
