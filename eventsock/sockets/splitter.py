@@ -70,8 +70,12 @@ class Splitter:
         return len(self.data) - self._position
 
     def wanted(self, size: int) -> int:
-        """How many bytes to receive at the most, `size` at best: an unfinished line must not take more than its limit."""
-        return max(min(size, self.limit + 1 - self.held), 1)
+        """How many bytes to receive at the most, `size` at best: an unfinished line must not take more than its limit.
+
+        Whoever holds more than that is gathering a block, which has no limit.
+        """
+        left = self.limit + 1 - self.held
+        return min(size, left) if left > 0 else size
 
     def line(self) -> bytes | More | None:
         """The next line without its newline; the text before the end is a line; None after it. `LineTooLong`: see `_too_long`."""
