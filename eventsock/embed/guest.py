@@ -175,8 +175,8 @@ class Guest:
 
     def _look(self) -> None:
         if not self._watching:
-            self._watching = True
             self.watch(self._fd)
+            self._watching = True
 
     def _look_away(self) -> None:
         if self._watching:

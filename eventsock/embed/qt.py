@@ -19,7 +19,7 @@ _BINDINGS = ("PySide6", "PyQt6")
 def _qt_core(app: object) -> Any:
     """The QtCore of the binding that `app` comes from; else of one that the program has loaded, else of one that is installed."""
     of_app = type(app).__module__.partition(".")[0]
-    for found in (lambda name: name == of_app, lambda name: name in sys.modules, find_spec):
+    for found in (of_app.__eq__, sys.modules.get, find_spec):
         for name in _BINDINGS:
             if found(name):
                 return import_module(f"{name}.QtCore")

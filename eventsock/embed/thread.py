@@ -169,6 +169,8 @@ class _Life:
 def _live(started: Future[tuple[EventLoop, OneShotResume]]) -> None:
     try:
         run(_stay, started)
+    except SystemExit:
+        pass  # ends the thread, as it ends any; whoever waited for the task has it too
     except BaseException as error:
         if started.done():
             raise
