@@ -566,12 +566,17 @@ def test_race_has_one_time_limit(resolver: list[tuple[str, int]], silent_port: i
     assert len(caught.value.attempts) == 1  # type: ignore[attr-defined]
 
 
-@pytest.mark.usefixtures("quick_race")
-def test_surrounding_limit_in_a_race_goes_on_to_the_next(
+def test_surrounding_limit_in_a_race_is_for_each_attempt(
     resolver: list[tuple[str, int]], silent_port: int, tcp_listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolver += [("127.0.0.1", silent_port), ("127.0.0.1", _port(tcp_listener))]
+    resolver += [("127.0.0.1", silent_port), ("127.0.0.2", _port(tcp_listener)), ("127.0.0.1", silent_port)]
     monkeypatch.setattr(connect, "Race", functools.partial(Race, delay=30))
+    began = time.monotonic()
+    with timeouts(connect=0.05), pytest.raises(TimeoutError) as caught:
+        connect_to_host("example", 80)
+    assert time.monotonic() - began >= 0.1
+    assert [each.errno for each in caught.value.attempts] == [errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ETIMEDOUT]  # type: ignore[attr-defined]
+    resolver[1] = ("127.0.0.1", _port(tcp_listener))
     with timeouts(connect=0.05), connect_to_host("example", 80) as sock:
         assert sock.getpeername() == tcp_listener.getsockname()
 

@@ -329,8 +329,8 @@ def test_exactly_has_one_deadline_for_the_whole_call(socket_pair: _Pair) -> None
             receive_exactly(left, 10_000, timeout=0.1)
         took = time.monotonic() - began
         # A limit of the surrounding block is for waits without progress, and this is progress.
-        with timeouts(receive=2):
-            assert receive_exactly(left, 20) == b"x" * 20
+        with timeouts(receive=0.25):
+            assert receive_exactly(left, 50) == b"x" * 50
     finally:
         done.set()
         dripping.join()

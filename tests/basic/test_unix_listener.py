@@ -143,8 +143,9 @@ def test_path_that_is_gone_is_no_matter(unix_path: str) -> None:
 
 
 def test_detached_descriptor_keeps_its_path(unix_path: str) -> None:
-    fd = listen_on_unix_socket(unix_path).detach()
-    with socket.socket(fileno=fd):
+    listener = listen_on_unix_socket(unix_path)
+    with socket.socket(fileno=listener.detach()):
+        listener.close()
         assert os.path.lexists(unix_path)
 
 
