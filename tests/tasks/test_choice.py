@@ -69,8 +69,8 @@ def sleeper(seconds: float, result: object = None) -> Generator[Any, Any, object
     return result
 
 
-def failing() -> Steps:
-    yield from await_yield()
+def failing(seconds: float = 0.0) -> Steps:
+    yield from await_sleep(seconds)
     raise KeyError("mine")
 
 
@@ -224,18 +224,12 @@ def test_losing_leaves_the_task_alone_and_its_error_to_others() -> None:
     assert run(main) == "slept on"
 
     def careless() -> Steps:
-        yield from await_choice(finished(a_sync(failing)), Ready())
+        task = a_sync(failing, 0.02)
+        yield from await_choice(finished(task), after(0))
         yield from await_sleep(9)
 
     with pytest.raises(KeyError, match="mine"):
         run(careless)
-
-
-class Ready(Operation[str]):
-    """Happens at once."""
-
-    def attempt(self, task: Task[Any]) -> str:
-        return "ready"
 
 
 @pytest.mark.parametrize("thing", [5, None, "task", failing])
