@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing or importlib would cost more than all of `eventsock.basic`
 if TYPE_CHECKING:
+    from .embed.ipython import load_ipython_extension as load_ipython_extension
+    from .embed.ipython import unload_ipython_extension as unload_ipython_extension
     from .errors import AcceptError as AcceptError
     from .errors import BusyError as BusyError
     from .errors import Cancelled as Cancelled
@@ -82,12 +84,20 @@ if TYPE_CHECKING:
     from .tasks.waits import await_yield as await_yield
     from .tasks.watches import a_sync_read_watch as a_sync_read_watch
     from .tasks.watches import a_sync_write_watch as a_sync_write_watch
+    from .workers.in_event_loop import await_generator_in_event_loop as await_generator_in_event_loop
+    from .workers.in_event_loop import await_task_in_event_loop as await_task_in_event_loop
+    from .workers.in_thread_pool import await_generator_in_thread_pool as await_generator_in_thread_pool
+    from .workers.in_thread_pool import await_task_in_thread_pool as await_task_in_thread_pool
+    from .workers.operation import in_thread as in_thread
     from .workers.pool import ThreadPool as ThreadPool
+    from .workers.threads import await_generator_in_thread as await_generator_in_thread
+    from .workers.threads import await_task_in_thread as await_task_in_thread
 
 __version__ = "0.1.0"
 
 # Which room holds which names. The imports above say the same to type checkers; a test compares the two.
 _ROOMS = {
+    "embed.ipython": "load_ipython_extension unload_ipython_extension",
     "errors": """
         AcceptError BusyError Cancelled ConnectError Deadlock EventsockError IncompleteRead LineTooLong ListenError LoopClosedError
         LoopStateError MeetingClosed NoEventLoopError NotAwaited PoolStopped ResolveError SocketError StreamClosed StreamError
@@ -117,7 +127,11 @@ _ROOMS = {
     "tasks.waitable": "Await waitable",
     "tasks.waits": "await_callback await_readable await_sleep await_writable await_yield",
     "tasks.watches": "a_sync_read_watch a_sync_write_watch",
+    "workers.in_event_loop": "await_generator_in_event_loop await_task_in_event_loop",
+    "workers.in_thread_pool": "await_generator_in_thread_pool await_task_in_thread_pool",
+    "workers.operation": "in_thread",
     "workers.pool": "ThreadPool",
+    "workers.threads": "await_generator_in_thread await_task_in_thread",
 }
 
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -1,21 +1,18 @@
 """A guest of IPython: tasks go on while the prompt waits. Knows terminal IPython's input hook; a kernel's host is asyncio.
 
-Loaded by `%load_ext eventsock`, which makes and attaches the default loop.
+Loaded by `%load_ext eventsock`, which makes and attaches the default loop. Imports IPython no sooner than it is used: the package's
+own face names the two procedures that IPython calls.
 """
 
 from __future__ import annotations
 
-import asyncio
 import select
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from IPython.core.getipython import get_ipython
-
 from ..errors import LoopStateError
 from ..loop.current import get_default_event_loop, set_default_event_loop
 from ..loop.event_loop import EventLoop
-from .asyncio import AsyncioGuest
 from .guest import Guest, milliseconds
 
 __all__ = ["IPythonGuest", "attach", "load_ipython_extension", "unload_ipython_extension"]
@@ -79,12 +76,17 @@ def attach(shell: Any = None, loop: EventLoop | None = None, *, budget: float | 
 
     In a kernel (Jupyter) this attaches to the kernel's asyncio loop; call it in a cell.
     """
-    shell = get_ipython() if shell is None else shell
+    if shell is None:
+        from IPython.core.getipython import get_ipython
+
+        shell = get_ipython()
     if shell is None:
         raise LoopStateError("attach() was called outside IPython; name the shell")
-    if getattr(shell, "kernel", None) is not None:
-        return AsyncioGuest(asyncio.get_running_loop(), loop, budget).attach()
-    return IPythonGuest(shell, loop, budget).attach()
+    if getattr(shell, "kernel", None) is None:
+        return IPythonGuest(shell, loop, budget).attach()
+    from .asyncio import attach
+
+    return attach(None, loop, budget=budget)
 
 
 _loaded: WeakKeyDictionary[Any, Guest] = WeakKeyDictionary()
