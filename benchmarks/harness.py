@@ -35,11 +35,12 @@ class Skipped(Exception):  # noqa: N818  (a finding, not an error)
 
 @dataclass(frozen=True)
 class Settings:
-    """How long one sample takes, in seconds."""
+    """How long one sample takes (seconds), how many rounds there are, and how often a disturbed sample is tried."""
 
     seconds: float
     warm_up: float
     rounds: int
+    tries: int
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ def _bar(results: Results) -> Iterator[str]:
         rows.append([line.text, line.promise, *ratios, line.verdict(results)])
     yield _table(["workload", "bar", "measured", "by server CPU", ""], rows)
     yield (
-        "*By server CPU*: for the rates, what the ratio would be by the CPU each server used for a message. The two agree where the server is"
-        " what limits and nobody else uses the machine."
+        "*By server CPU*: for the rates, what the ratio would be by the CPU each server used for a message."
+        " The two agree where the server is what limits and nobody else uses the machine."
     )
 
 

@@ -22,11 +22,10 @@ from candidates import Candidate
 from harness import Sample, Settings, Skipped, Workload
 from results import Results
 
-FULL = Settings(seconds=0.6, warm_up=0.15, rounds=3)
-QUICK = Settings(seconds=0.25, warm_up=0.1, rounds=3)
+FULL = Settings(seconds=0.6, warm_up=0.15, rounds=3, tries=3)
+QUICK = Settings(seconds=0.25, warm_up=0.1, rounds=3, tries=1)
 NOISE_LIMIT = 0.03  # of all cores, over the whole run
-DISTURBED = 0.08  # of all cores, in one sample: then it is taken again
-TRIES = 3
+DISTURBED = 0.08  # of all cores, in one sample: then it is taken again, in a run that is not quick
 
 
 def main() -> None:
@@ -112,7 +111,7 @@ def take(workload: Workload, candidate: Candidate, settings: Settings, results: 
 def undisturbed(workload: Workload, candidate: Candidate, settings: Settings) -> Sample:
     """A sample, taken again when somebody else used the cores meanwhile; the least disturbed of all tries."""
     tries = []
-    for _ in range(TRIES):
+    for _ in range(settings.tries):
         noise = Noise()
         sample = workload.measure(candidate, settings)
         tries.append((noise.share(), sample))
