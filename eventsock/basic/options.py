@@ -7,15 +7,14 @@ what an option is good for.
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import sys
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from ..errors import SocketError, UnsupportedOptionError
 from .arguments import checked_descriptor, checked_int, checked_size
 from .handles import Borrowed
 from .option_kinds import BYTES, FLAG, INTERFACE, LINGER, LONGEST_VALUE, MEMBERSHIP, MEMBERSHIP6, NUMBER, SECONDS, Encoding, Kind
+from .option_numbers import number_of
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike, ReadableBuffer
@@ -24,42 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Linux has these options, but the standard library does not name them (not all versions do). Numbers from <linux/in.h>, <linux/in6.h>.
-_LINUX = {
-    "IP_MTU": 14,
-    "IP_MTU_DISCOVER": 10,
-    "IP_PKTINFO": 8,
-    "IP_RECVERR": 11,
-    "IP_RECVTTL": 12,
-    "IP_ROUTER_ALERT": 5,
-    "IPV6_ADDRFORM": 1,
-    "IPV6_AUTHHDR": 10,
-    "IPV6_FLOWINFO": 11,
-    "IPV6_MTU": 24,
-    "IPV6_MTU_DISCOVER": 23,
-    "IPV6_RECVERR": 25,
-    "IPV6_ROUTER_ALERT": 22,
-}
-# <asm-generic/socket.h>: not for mips, sparc, alpha and parisc, which have numbers of their own.
-_LINUX_GENERIC = {"SO_NO_CHECK": 11, "SO_TIMESTAMP": 29}
-
-
-def _unnamed(platform: str, machine: str) -> dict[str, int]:
-    """The options that a platform has although the standard library may not name them."""
-    if platform != "linux":
-        return {}
-    own_numbers = machine.startswith(("mips", "sparc", "alpha", "parisc"))
-    return _LINUX if own_numbers else _LINUX | _LINUX_GENERIC
-
-
-_UNNAMED = _unnamed(sys.platform, os.uname().machine if hasattr(os, "uname") else "")
-
 _UNSUPPORTED = (errno.ENOPROTOOPT, errno.EOPNOTSUPP)
-
-
-def _number_of(constant: str) -> int | None:
-    found: int | None = getattr(socket, constant, _UNNAMED.get(constant))
-    return found
 
 
 class Declared:
@@ -71,9 +35,9 @@ class Declared:
 
     def __init__(self, level: int, constants: tuple[str, ...]) -> None:
         self._level = level
-        present = [name for name in constants if _number_of(name) is not None]
+        present = [name for name in constants if number_of(name) is not None]
         self.constant = (present or constants)[0]
-        self.number = _number_of(self.constant)
+        self.number = number_of(self.constant)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from eventsock.basic import SocketError, SocketOptions, UnsupportedOptionError, options
+from eventsock.basic import SocketError, SocketOptions, UnsupportedOptionError, option_numbers
 from eventsock.basic.options import option_table
 
 _ABSENT_ON_LINUX = {
@@ -329,15 +329,15 @@ def test_which_options_this_platform_has() -> None:
 
 
 def test_numbers_of_linux_do_not_contradict_the_standard_library() -> None:
-    for name, number in options._unnamed("linux", "x86_64").items():
+    for name, number in option_numbers.unnamed("linux", "x86_64").items():
         assert getattr(socket, name, number) == number
 
 
 def test_numbers_that_are_only_for_some_machines() -> None:
-    assert options._unnamed("linux", "aarch64")["SO_TIMESTAMP"] == 29
-    assert "SO_TIMESTAMP" not in options._unnamed("linux", "mips64")
-    assert options._unnamed("linux", "mips64")["IP_MTU"] == 14
-    assert options._unnamed("darwin", "arm64") == {}
+    assert option_numbers.unnamed("linux", "aarch64")["SO_TIMESTAMP"] == 29
+    assert "SO_TIMESTAMP" not in option_numbers.unnamed("linux", "mips64")
+    assert option_numbers.unnamed("linux", "mips64")["IP_MTU"] == 14
+    assert option_numbers.unnamed("darwin", "arm64") == {}
 
 
 @pytest.mark.parametrize("name", ["so_keepalive", "no_delay", "_x"])
