@@ -9,7 +9,7 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["remember"]
+__all__ = ["known", "remember"]
 
 
 class _Forkable(Protocol):
@@ -24,8 +24,13 @@ def remember(loop: _Forkable) -> None:
     _alive.add(loop)
 
 
+def known() -> list[_Forkable]:
+    """Every loop that exists, for reports."""
+    return list(_alive)
+
+
 def _in_child() -> None:
-    for loop in list(_alive):
+    for loop in known():
         loop.forked()
 
 
