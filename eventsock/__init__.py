@@ -7,6 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing or importlib would cost more than all of `eventsock.basic`
 if TYPE_CHECKING:
+    from .debug.dump import dump_on as dump_on
     from .embed.ipython import load_ipython_extension as load_ipython_extension
     from .embed.ipython import unload_ipython_extension as unload_ipython_extension
     from .errors import AcceptError as AcceptError
@@ -98,6 +99,7 @@ __version__ = "0.1.0"
 # Which room holds which names. The imports above say the same to type checkers; a test compares the two.
 _ROOMS = {
     "embed.ipython": "load_ipython_extension unload_ipython_extension",
+    "debug.dump": "dump_on",
     "errors": """
         AcceptError BusyError Cancelled ConnectError Deadlock EventsockError IncompleteRead LineTooLong ListenError LoopClosedError
         LoopStateError MeetingClosed NoEventLoopError NotAwaited PoolStopped ResolveError SocketError StreamClosed StreamError

@@ -54,8 +54,8 @@ def pools() -> Iterator[Callable[..., ThreadPool]]:
 
 def eventually(pool: ThreadPool, threads: int) -> bool:
     """Whether the pool comes down to so many threads; it says when a thread ends, so this waits for that and not for time."""
-    with pool._changed:
-        return pool._changed.wait_for(lambda: len(pool._workers) == threads, 10)
+    with pool._crew.changed:
+        return pool._crew.changed.wait_for(lambda: len(pool._crew.threads) == threads, 10)
 
 
 def test_size_threads_start_at_once(pools: Callable[..., ThreadPool]) -> None:
@@ -304,8 +304,8 @@ def test_what_was_accepted_is_done_before_the_interpreter_exits() -> None:
 
 def test_a_stuck_task_is_named_and_left_at_exit() -> None:
     program = (
-        "import threading, eventsock\nfrom eventsock.workers import pool\npool._LAST_CALL = 0.1\n"
+        "import threading, eventsock\nfrom eventsock.workers import last_call\nlast_call.LAST_CALL = 0.1\n"
         "def stuck(): threading.Event().wait()\neventsock.ThreadPool(1).add(stuck)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
-    assert "did not end in time and is left: <function stuck" in ended.stderr
+    assert ended.stderr == "eventsock: a thread pool's stuck() did not end within 0.1 s of the program's end and is left\n"
