@@ -255,8 +255,9 @@ def refusals(ours: socket.socket) -> dict[str, tuple[Callable[[], Operation[Any]
 
 
 @pytest.mark.parametrize("kind", ["closed", "closed number", "no file", "busy reader", "busy watch"])
+@pytest.mark.parametrize("mapped", [True, False])
 @pytest.mark.parametrize("first", [True, False])
-def test_what_cannot_be_waited_for_is_refused_wherever_it_stands(socket_pair: SocketPair, kind: str, first: bool) -> None:
+def test_what_cannot_be_waited_for_is_refused_wherever_it_stands(socket_pair: SocketPair, kind: str, first: bool, mapped: bool) -> None:
     ours, _ = socket_pair
     make, error, text = refusals(ours)[kind]
     meeting: Meeting[int] = Meeting()
@@ -265,7 +266,7 @@ def test_what_cannot_be_waited_for_is_refused_wherever_it_stands(socket_pair: So
         a_sync(await_readable, ours, name="reader")
         own_loop().add_write_watch(ours, lambda status: None)
         sender = a_sync(meeting.await_send, 1)
-        operations = [meeting.receiving(), make()]
+        operations = [meeting.receiving(), make().map(str) if mapped else make()]
         with pytest.raises(error, match=text):
             yield from await_choice(*(operations[::-1] if first else operations))
         own_loop().remove_write_watch(ours)
