@@ -5,6 +5,7 @@ Knows the examples from outside, as programs. A file without a driver fails.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import struct
@@ -16,6 +17,7 @@ import pytest
 from programs import ROOT, StartProgram
 
 _EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+_PORTLESS = {"fan_in.py", "parallel_map.py"}
 _DRIVERS: dict[str, list[str]] = {}
 
 Driver = Callable[..., None]
@@ -42,7 +44,7 @@ def test_example_explains_itself(start_program: StartProgram, file: str) -> None
     output, errors = program.communicate()
     assert (program.returncode, errors) == (0, "")
     assert "usage: " in output
-    assert "--port PORT" in output
+    assert ("--port PORT" in output) is (file not in _PORTLESS)
 
 
 GREETING = "Hello.  Please send some text and I will echo it back\nEnter an empty line to finish\n"
@@ -140,3 +142,61 @@ def test_server_on_a_taken_port_says_so(start_program: StartProgram, tcp_listene
     status, output, errors = _end(start_program("examples/echo_server.py", "--host", "127.0.0.1", "--port", str(port)))
     assert (status, output) == (1, "")
     assert errors == f"echo_server: [Errno 98] cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@drives("parallel_map.py")
+@pytest.mark.parametrize("workers", ["1", "2", "9"])
+def test_ports_are_tried_in_parallel_and_told_in_order(start_program: StartProgram, refused_port: int, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        open_ = f"127.0.0.1:{listener.getsockname()[1]}"
+        closed = f"127.0.0.1:{refused_port}"
+        targets = [closed, open_, closed, open_, open_]
+        status, output, errors = _end(start_program("examples/parallel_map.py", "--workers", workers, *targets))
+    assert (status, errors) == (0, "")
+    assert output.splitlines() == [f"{target}: {'open' if target is open_ else 'Connection refused'}" for target in targets]
+
+
+@drives("fan_in.py")
+def test_lines_of_all_commands_are_merged(start_program: StartProgram) -> None:
+    first = "echo one; echo two; exec >&-; exit 3"
+    second = "echo three; exit 4"
+    status, output, errors = _end(start_program("examples/fan_in.py", first, second, "true"))
+    assert (status, errors) == (3, "")
+    assert sorted(output.splitlines()) == ["1: one", "1: two", "2: three"]
+    assert output.index("one") < output.index("two")
+
+
+@drives("fan_out.py")
+def test_input_goes_to_all_who_listen(start_program: StartProgram) -> None:
+    program = start_program("examples/fan_out.py", "--port", "0")
+    assert program.stdin is not None
+    assert program.stdout is not None
+    port = int(program.stdout.readline().rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3)]
+        heard = [stack.enter_context(client.makefile("rb")) for client in clients]
+        for client in clients:
+            _await_news(client, program)
+        clients[0].shutdown(socket.SHUT_WR)
+        assert heard[0].read().strip(b"?\n") == b"", "who closes is not served any more"
+        program.stdin.write("hello\n")
+        program.stdin.close()
+        assert [each.read().lstrip(b"?\n") for each in heard[1:]] == [b"hello\n", b"hello\n"]
+    assert program.wait() == 0
+    assert program.stderr is not None
+    assert program.stderr.read() == ""
+
+
+def _await_news(client: socket.socket, program: subprocess.Popen[str]) -> None:
+    """Speak until the client hears it: only then it is known to listen."""
+    assert program.stdin is not None
+    client.settimeout(0.02)
+    while True:
+        program.stdin.write("?\n")
+        program.stdin.flush()
+        try:
+            client.recv(100, socket.MSG_PEEK)
+        except TimeoutError:
+            continue
+        client.settimeout(30)
+        return
