@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from candidates import C
 from harness import BYTES, CPU, MILLISECONDS, NS, RATE, Metric
 from results import Results
 
@@ -21,15 +22,19 @@ class Line:
     peer_workload: str = ""
 
     def ratio(self, results: Results) -> float | None:
-        return self._ratio(results, self.metric)
+        return self._ratio(results, self.metric, self.ours)
+
+    def ceiling(self, results: Results) -> float | None:
+        """What the C server reaches in the same line: where it is near the bar, the machine leaves no room for any Python."""
+        return self._ratio(results, self.metric, C.name)
 
     def ratio_by_cpu(self, results: Results) -> float | None:
         """For a rate: what the ratio would be if each server had all of its core, by the CPU it used. Less disturbed by neighbours."""
-        costs = self._ratio(results, CPU) if self.metric is RATE else None
+        costs = self._ratio(results, CPU, self.ours) if self.metric is RATE else None
         return 1 / costs if costs else None
 
-    def _ratio(self, results: Results, metric: Metric) -> float | None:
-        ours = results.median(self.workload, self.ours, metric)
+    def _ratio(self, results: Results, metric: Metric, who: str) -> float | None:
+        ours = results.median(self.workload, who, metric)
         theirs = results.median(self.peer_workload or self.workload, self.peer, metric)
         return ours / theirs if ours is not None and theirs else None
 
@@ -77,5 +82,5 @@ LINES = [
 
 def wanted() -> set[tuple[str, str]]:
     """The pairs of workload and candidate without which a line cannot be judged: what a quick run measures."""
-    ours = {(line.workload, line.ours) for line in LINES}
+    ours = {(line.workload, who) for line in LINES for who in (line.ours, C.name)}
     return ours | {(line.peer_workload or line.workload, line.peer) for line in LINES}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from harness import CPU, NS, Metric, Workload
 from results import Results
 
 OURS, OTHERS = "#c0392b", "#7f8c8d"
+HIGHLIGHTS: dict[str, dict[str, Any]] = {
+    "eventsock": {"color": OURS, "linewidth": 2.5, "zorder": 3},
+    "C epoll": {"color": "black", "linewidth": 1.2},
+}
 
 # Picture, workload, what is written beside it.
 BARS = [
@@ -21,6 +26,9 @@ BARS = [
     ("hand-over", "hand-over", "Hand-over between tasks"),
     ("memory", "idle-memory", "Memory per idle connection"),
 ]
+
+# Left out where each candidate is a line: more than ten cannot be told apart.
+TOO_MANY = ("eventsock async def", "eventsock sockets", "asyncio sock_*", "uvloop sock_*", "rloop Protocol", "tornado")
 
 # Picture, the workload's key without its number, the numbers, what they count, which figure.
 SLOPES: list[tuple[str, str, list[int], str, Metric]] = [
@@ -59,17 +67,21 @@ def _bars(results: Results, workload: Workload, title: str, path: Path) -> None:
 
 def _slopes(results: Results, pattern: str, numbers: list[int], counted: str, metric: Metric, path: Path) -> None:
     figure, axes = _figure(4.5)
-    names = {name: None for number in numbers for name in results.samples.get(pattern.format(number), {})}
+    names = {name: None for number in numbers for name in results.samples.get(pattern.format(number), {}) if name not in TOO_MANY}
     for name in names:
         points = [(number, results.median(pattern.format(number), name, metric)) for number in numbers]
         known = [(number, value) for number, value in points if value]
         ours = "eventsock" in name
-        style = {"color": OURS, "linewidth": 2.5, "zorder": 3} if name == "eventsock" else {"linewidth": 1.2, "alpha": 0.8}
+        style = HIGHLIGHTS.get(name, {"linewidth": 1.2, "alpha": 0.8})
         axes.plot(
             [x for x, _ in known], [y for _, y in known], marker="o", markersize=4, linestyle="-" if ours else "--", label=name, **style
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:,.0f}")
+        axis.set_minor_formatter("")
+    axes.yaxis.set_minor_formatter("{x:,.0f}")
     axes.set_xlabel(counted)
     axes.set_ylabel(f"{metric.unit}, less is better")
     axes.grid(True, which="both", alpha=0.2)

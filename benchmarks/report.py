@@ -41,12 +41,14 @@ def _about(results: Results) -> Iterator[str]:
 def _bar(results: Results) -> Iterator[str]:
     rows = []
     for line in bar.LINES:
-        ratios = ["" if ratio is None else f"{ratio:.2f}" for ratio in (line.ratio(results), line.ratio_by_cpu(results))]
+        ratios = [
+            "" if ratio is None else f"{ratio:.2f}" for ratio in (line.ratio(results), line.ratio_by_cpu(results), line.ceiling(results))
+        ]
         rows.append([line.text, line.promise, *ratios, line.verdict(results)])
-    yield _table(["workload", "bar", "measured", "by server CPU", ""], rows)
+    yield _table(["workload", "bar", "measured", "by server CPU", "C", ""], rows)
     yield (
         "*By server CPU*: for the rates, what the ratio would be by the CPU each server used for a message."
-        " The two agree where the server is what limits and nobody else uses the machine."
+        " The two agree where the server is what limits and nobody else uses the machine. *C*: what the C server reaches in the same line."
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import curio
+
 import stopwatch
 from stopwatch import Stopwatch
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import stopwatch
-from stopwatch import Stopwatch
-
 from eventsock import EventLoop, Task, a_sync, await_callback, await_sleep, await_yield, run
+from stopwatch import Stopwatch
 
 BATCH = 100
 FAR = 3600.0  # seconds

@@ -9,6 +9,7 @@ import gevent
 import gevent.event
 import gevent.queue
 import gevent.threadpool
+
 import stopwatch
 from stopwatch import Stopwatch
 

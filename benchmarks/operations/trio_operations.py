@@ -7,8 +7,9 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import stopwatch
 import trio
+
+import stopwatch
 from stopwatch import Stopwatch
 
 BATCH = 100

@@ -8,6 +8,7 @@ from typing import Any
 import curio
 import curio.network
 import curio.socket
+
 import wire
 
 

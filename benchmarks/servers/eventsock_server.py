@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import wire
-
 from eventsock import (
     EventLoop,
     SocketError,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import wire
 from gevent.server import DatagramServer, StreamServer
+
+import wire
 
 
 def echo(sock: Any) -> None:
@@ -42,7 +43,7 @@ def serve_streams(handler: Callable[[Any], None]) -> None:
     StreamServer(cooperative(fileno=listener.detach()), connected).serve_forever()
 
 
-class EchoDatagrams(DatagramServer):  # type: ignore[misc]
+class EchoDatagrams(DatagramServer):
     def handle(self, data: bytes, address: object) -> None:
         self.socket.sendto(data, address)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import wire
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.tcpserver import TCPServer
 
+import wire
 
-class Server(TCPServer):  # type: ignore[misc]
+
+class Server(TCPServer):
     async def handle_stream(self, stream: IOStream, address: tuple[str, int]) -> None:
         stream.set_nodelay(True)
         try:
