@@ -10,9 +10,9 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import echo
+from .commands import echo, relay
 
-_COMMANDS = (echo,)
+_COMMANDS = (echo, relay)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
