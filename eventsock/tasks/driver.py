@@ -155,10 +155,10 @@ class Driver(Generic[T]):
     def _irregular(self, token: object) -> None:
         """What the task yielded was not a plain suspension, or a cancellation has been waiting for one."""
         if token is TURN or (token is not SUSPENDED and not (token is None and self.raw_allowed)):
-            if token is not TURN:
-                self.steps = Thrower(self, wrong_yield(token))
-            elif self.strikes:
+            if self.strikes:
                 self.steps = Thrower(self, None)
+            elif token is not TURN:
+                self.steps = Thrower(self, wrong_yield(token))
             self.waits_for = TURN
             self.loop.soon(self.wake)
             return

@@ -74,7 +74,7 @@ class Task(Driver[T]):
             # Each who asks gets the trace of the failure, not that of those who asked before as well.
             raise error.with_traceback(self._trace)
         finally:
-            del error
+            del error, self  # the trace of the error, which the task holds, goes through here
 
     def watch(self, watcher: Callable[[], object], *, answers: bool = True) -> None:
         """Call `watcher()` when the task ends; with `answers`, somebody answers for its error from now on."""
@@ -102,8 +102,12 @@ class Task(Driver[T]):
                 raise LoopStateError(f"{me} of {me.loop!r} cannot wait for the result of {self}, which belongs to {self.loop!r}")
             wait = me.waits_for = _Result(self, me)
             self.watch(wait)
+            del me, wait
             yield SUSPENDED
-        return self.result()
+        try:
+            return self.result()
+        finally:
+            del self
 
     # Who it is
 

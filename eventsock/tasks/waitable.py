@@ -16,7 +16,7 @@ from inspect import isgeneratorfunction
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import NotAwaited
-from .where import caller_of
+from .where import caller_of, public_name
 
 __all__ = ["Await", "waitable"]
 
@@ -46,8 +46,7 @@ def waitable(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await
 
 
 def _watched(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await[T]]:
-    head, dot, tail = function.__qualname__.rpartition(".")
-    name = head + dot + tail.lstrip("_")  # some are the inner half of a public one
+    name = public_name(function.__qualname__)
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> _Watched[T]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .driver import Driver
 
-__all__ = ["awaiting", "caller_of", "is_running", "place", "report"]
+__all__ = ["awaiting", "caller_of", "is_running", "place", "public_name", "report"]
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -45,8 +45,14 @@ def awaiting(body: object, gives_turn: bool) -> str | None:
     """The `await_…` procedure of this package that a suspended body stands in, or None."""
     for frame in _links(body):
         if frame.f_code.co_name.lstrip("_").startswith("await_") and _is_ours(frame):
-            return f"{frame.f_code.co_qualname}()"
+            return f"{public_name(frame.f_code.co_qualname)}()"
     return "await_yield()" if gives_turn else None
+
+
+def public_name(name: str) -> str:
+    """The qualified name of the procedure that users call; some of ours are its inner half."""
+    head, dot, tail = name.rpartition(".")
+    return head + dot + tail.lstrip("_")
 
 
 def report(task: Driver[Any]) -> str:
