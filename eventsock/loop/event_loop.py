@@ -131,6 +131,8 @@ class EventLoop(Verbs):
                 f"{self!r} is stepped by {self.host}, so its tasks go on by themselves and run() would stop the host: start a task "
                 "with a_sync and await its result, or detach() the loop before you run it"
             )
+        if self._refusal is not None:
+            raise self._refused()
         guarded = self._guard.install()
         try:
             self._serve_until_done()
@@ -562,7 +564,7 @@ def _joined(first: BaseException | None, second: BaseException) -> BaseException
         first, second = second, first
     from traceback import format_exception
 
-    attach(first, "beside it: " + "".join(format_exception(second)).rstrip())
+    first.add_note("beside it: " + "".join(format_exception(second)).rstrip())
     return first
 
 

@@ -53,18 +53,24 @@ class WakeupDescriptor:
     def claim(self) -> None:
         """Main thread only. Whoever had the descriptor before gets our bytes passed on."""
         if self._claims == 0:
-            writer = self._writer()
             # A full pipe wakes as well as one more byte would.
-            self._former = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            self._former = signal.set_wakeup_fd(self.prepare(), warn_on_full_buffer=False)
         self._claims += 1
 
-    def _writer(self) -> socket.socket:
+    def prepare(self) -> int:
+        """Make the pair, if need be: after that a claim cannot fail. Gives the number that the system is to write to."""
         if self._pair is None:
-            self._pair = reader, writer = socket.socketpair()
-            reader.setblocking(False)
-            writer.setblocking(False)
-            self._adopt(reader.fileno(), self._drain)
-        return self._pair[1]
+            reader, writer = socket.socketpair()
+            try:
+                reader.setblocking(False)
+                writer.setblocking(False)
+                self._adopt(reader.fileno(), self._drain)
+            except BaseException:
+                reader.close()
+                writer.close()
+                raise
+            self._pair = reader, writer
+        return self._pair[1].fileno()
 
     def _drain(self) -> None:
         assert self._pair is not None
@@ -83,7 +89,7 @@ class WakeupDescriptor:
         self._claims -= 1
         if self._claims:
             return
-        ours, former = self._writer().fileno(), self._former
+        ours, former = self.prepare(), self._former
         self._former = -1
         found = signal.set_wakeup_fd(former)
         if found != ours:
@@ -121,6 +127,7 @@ class SignalWatches:
         checked_callable("proc", proc)
         _check_thread()
         if signum not in self._former:
+            self._wakeup.prepare()
             try:
                 self._former[signum] = signal.signal(signum, self._handle)
             except OSError:
@@ -209,6 +216,7 @@ class InterruptGuard:
         """Take SIGINT over, if this is the main thread and the application left it to Python; says whether it did."""
         if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return False
+        self._wakeup.prepare()
         self.seen = self.leaving = False
         self._installed = True
         signal.signal(signal.SIGINT, self._handle)

@@ -1,0 +1,54 @@
+"""The loops of the loop's tests: each test that asks for one is run for each kind."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from loop_kit import KINDS, MakeLoop
+
+from eventsock import EventLoop
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which loop is meant."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def has_epoll(kind: str) -> bool:
+    """Whether the loop waits with epoll, which forgets a descriptor that is closed."""
+    return kind in ("default", "debug", "own epoll", "standard epoll")
+
+
+@pytest.fixture
+def make_loop(kind: str) -> Iterator[MakeLoop]:
+    """Makes loops of this kind with further options, and closes them after the test."""
+    with contextlib.ExitStack() as loops:
+
+        def make(**options: Any) -> EventLoop:
+            return loops.enter_context(EventLoop(**{**KINDS[kind](), **options}))
+
+        yield make
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets that do not block."""
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    with left, right:
+        yield left, right
+
+
+@pytest.fixture
+def loop(make_loop: MakeLoop) -> EventLoop:
+    """One loop of this kind."""
+    one: EventLoop = make_loop()
+    return one

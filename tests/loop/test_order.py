@@ -1,0 +1,312 @@
+"""A turn: poll, timeouts, watches, posts. Each sentence of that has its test here."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from loop_kit import Clock, MakeLoop, Noted, busy_time, reading
+
+from eventsock import EventLoop
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def test_timeouts_then_watches_then_posts(make_loop: MakeLoop, pair: Pair) -> None:
+    loop, noted = make_loop(clock=Clock()), Noted()
+    left, right = pair
+    left.send(b"x")
+    loop.post(noted.note("post"))
+    loop.add_read_watch(right, noted.note("watch", False))
+    loop.timeout_post(0, noted.note("timeout", False))
+    loop.step()
+    assert noted == ["timeout", ("watch", "in"), "post"]
+
+
+def test_fault_24_ready_descriptor_and_due_timer_are_served_in_one_turn(make_loop: MakeLoop, pair: Pair) -> None:
+    test_timeouts_then_watches_then_posts(make_loop, pair)
+
+
+def test_poll_does_not_wait_if_posts_are_queued(loop: EventLoop) -> None:
+    loop.block()
+    loop.post(lambda: None)
+    started = time.monotonic()
+    assert loop.step(30) is True
+    assert time.monotonic() - started < 10
+    loop.block(False)
+
+
+def test_poll_waits_for_the_earliest_timeout(loop: EventLoop) -> None:
+    loop.timeout_post(30, pytest.fail)
+    loop.timeout_post(0.02, loop.quit)
+    started = time.monotonic()
+    with busy_time() as busy:
+        loop.run()
+        assert busy() < 0.9
+    assert 0.02 <= time.monotonic() - started < 10
+
+
+def test_on_one_descriptor_excpt_then_in_then_out(make_loop: MakeLoop, tcp_pair: Pair) -> None:
+    loop, noted = make_loop(), Noted()
+    client, server = tcp_pair
+    server.setblocking(False)
+    loop.add_write_watch(server, noted.note("write", False))
+    loop.add_read_watch(server, lambda status: noted.note("read", status == "excpt")(status))
+    client.send(b"data")
+    client.send(b"!", socket.MSG_OOB)
+    time.sleep(0.05)
+    loop.step()
+    wanted = [("read", "excpt"), ("read", "in"), ("write", "out")]
+    assert noted == (wanted if loop.book.poller.has_priority else wanted[1:])
+
+
+def test_fault_22_read_first_and_a_write_watch_removed_by_it_is_not_called(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"x")
+    noted = Noted()
+
+    def read(status: str) -> bool:
+        noted.append(status)
+        assert loop.remove_write_watch(right) is True
+        return False
+
+    loop.add_write_watch(right, noted.note("write"))
+    loop.add_read_watch(right, read)
+    loop.run()
+    assert noted == ["in"]
+
+
+def test_fault_22_both_run_read_first(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"x")
+    noted = Noted()
+    loop.add_write_watch(right, noted.note("w", False))
+    loop.add_read_watch(right, noted.note("r", False))
+    loop.step()
+    assert noted == [("r", "in"), ("w", "out")]
+
+
+def test_post_made_by_a_timeout_or_a_watch_runs_in_the_same_turn(make_loop: MakeLoop, pair: Pair) -> None:
+    loop, noted = make_loop(clock=Clock()), Noted()
+    left, right = pair
+    left.send(b"x")
+    loop.timeout_post(0, lambda: loop.post(noted.note("from timeout")), repeat=False)
+    loop.add_read_watch(right, lambda status: bool(loop.post(noted.note("from watch"))))
+    loop.step()
+    assert noted == ["from timeout", "from watch"]
+
+
+def test_post_made_by_a_post_runs_in_the_next_turn(loop: EventLoop) -> None:
+    noted = Noted()
+    loop.post(lambda: loop.post(noted.note("second")))
+    loop.post(noted.note("first"))
+    assert loop.step() is True
+    assert noted == ["first"]
+    assert loop.step() is False
+    assert noted == ["first", "second"]
+
+
+def test_posts_run_in_order(loop: EventLoop) -> None:
+    noted = Noted()
+    for number in range(100):
+        loop.post(noted.note(number))
+    loop.run()
+    assert noted == list(range(100))
+
+
+def test_fault_86_a_post_that_posts_itself_starves_neither_sockets_nor_timeouts(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    noted = Noted()
+
+    def again() -> None:
+        loop.post(again)
+
+    again()
+    loop.timeout_post(0.02, lambda: left.send(b"x"), repeat=False)
+    loop.add_read_watch(right, lambda status: loop.timeout_post(0.02, noted.note("timeout"), repeat=False) is None)
+    loop.timeout_post(0.2, loop.quit)
+    loop.run()
+    assert noted == ["timeout"]
+
+
+def test_fault_25_descriptor_that_is_always_ready_starves_nobody(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"x")
+    beats: list[float] = []
+    loop.add_read_watch(right, lambda status: None)
+    loop.timeout_post(0.01, lambda: beats.append(loop.time()))
+    loop.timeout_post(0.3, loop.quit)
+    loop.run()
+    assert len(beats) > 10
+    gaps = sorted(later - earlier for earlier, later in pairwise(beats))
+    assert gaps[len(gaps) // 2] < 0.02
+
+
+def test_watch_added_by_a_callback_is_not_called_for_an_older_poll(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"x")
+    noted = Noted()
+
+    def first(status: str) -> None:
+        noted.append("first")
+        loop.add_read_watch(right, noted.note("second", False))
+
+    loop.add_read_watch(right, first)
+    loop.step()
+    assert noted == ["first"]
+    loop.step()
+    assert noted == ["first", ("second", "in")]
+
+
+def test_registered_is_not_fired_removed_by_an_earlier_callback(loop: EventLoop) -> None:
+    """Of two ready descriptors the first to be served removes the other's watch."""
+    with contextlib.ExitStack() as stack:
+        pairs = [socket.socketpair() for _ in range(2)]
+        for pair in pairs:
+            for each in pair:
+                stack.enter_context(each)
+            pair[0].send(b"x")
+        noted = Noted()
+
+        def removes(index: int) -> None:
+            noted.append((index, loop.remove_read_watch(pairs[1 - index][1])))
+
+        loop.add_read_watch(pairs[0][1], lambda status: removes(0))
+        loop.add_read_watch(pairs[1][1], lambda status: removes(1))
+        loop.step()
+        assert noted in ([(0, True)], [(1, True)])
+        loop.quit()
+
+
+def test_callback_that_replaces_its_own_watch_and_returns_false_keeps_the_new_one(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"x")
+    noted = Noted()
+
+    def first(status: str) -> bool:
+        loop.add_read_watch(right, noted.note("second", False))
+        return False
+
+    loop.add_read_watch(right, first)
+    loop.run()
+    assert noted == [("second", "in")]
+
+
+def test_fault_07_remove_and_add_again_inside_the_callback(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"abc")
+    seen: list[bytes] = []
+
+    def ready(status: str) -> None:
+        seen.append(right.recv(1))
+        assert loop.remove_read_watch(right) is True
+        if len(seen) < 3:
+            loop.add_read_watch(right, ready)
+
+    loop.add_read_watch(right, ready)
+    loop.run()
+    assert seen == [b"a", b"b", b"c"]
+    assert loop.statistics().watches == 0
+
+
+def test_fault_23_unread_rest_is_reported_again(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"abc")
+    seen: list[bytes] = []
+
+    def ready(status: str) -> bool:
+        seen.append(right.recv(1))
+        return len(seen) < 3
+
+    loop.add_read_watch(right, ready)
+    loop.run()
+    assert seen == [b"a", b"b", b"c"]
+
+
+def test_second_watch_replaces_the_first(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    noted = Noted()
+    loop.add_read_watch(right, noted.note("first", False))
+    loop.add_read_watch(right, noted.note("second", False))
+    assert loop.statistics().watches == 1
+    left.send(b"x")
+    loop.run()
+    assert noted == [("second", "in")]
+
+
+def test_number_and_object_are_one_descriptor(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    noted = Noted()
+    loop.add_read_watch(right, noted.note("object"))
+    loop.add_read_watch(right.fileno(), noted.note("number", False))
+    assert loop.statistics().watches == 1
+    left.send(b"x")
+    loop.run()
+    assert noted == [("number", "in")]
+    loop.add_read_watch(right.fileno(), noted.note("number"))
+    assert loop.remove_read_watch(right) is True
+
+
+def test_watch_returning_none_or_anything_but_false_goes_on(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    left.send(b"x")
+    results: list[Any] = [None, 0, "", [], True, False, None]
+    seen: list[object] = []
+
+    def ready(status: str) -> object:
+        seen.append(results[len(seen)])
+        return seen[-1]
+
+    loop.add_read_watch(right, ready)
+    loop.run()
+    assert seen == results[:6]
+
+
+def test_fault_26_thousands_ready_at_once_are_served_in_two_turns(make_loop: MakeLoop, kind: str) -> None:
+    loop = make_loop()
+    count = 400 if kind == "standard select" else 3000
+    served: set[int] = set()
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            left, right = socket.socketpair()
+            stack.enter_context(left)
+            stack.enter_context(right)
+            left.send(b"x")
+            loop.add_read_watch(right, lambda status, number=number: served.add(number))
+        loop.step()
+        loop.step()
+        assert len(served) == count
+        loop.post(loop.quit)
+        loop.run()
+
+
+def test_fault_26_timers_have_their_turn_between_thousands(make_loop: MakeLoop, kind: str) -> None:
+    loop = make_loop()
+    with contextlib.ExitStack() as stack:
+        for _ in range(400):
+            left, right = socket.socketpair()
+            stack.enter_context(left)
+            stack.enter_context(right)
+            left.send(b"x")
+            loop.add_read_watch(right, lambda status: time.sleep(0.001))
+        beats: list[float] = []
+        loop.timeout_post(0.01, lambda: beats.append(loop.time()))
+        loop.timeout_post(0.6, loop.quit)
+        loop.run()
+    gaps = [after - before for before, after in pairwise(beats)]
+    assert max(gaps) < 0.3
+    # Without a limit, each turn would take over 0.4 seconds.
+    assert sorted(gaps)[len(gaps) // 2] < 0.2
+
+
+def test_reading_helper_is_a_callback(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    seen: list[bytes] = []
+    left.send(b"data")
+    loop.add_read_watch(right, reading(right, seen))
+    loop.run()
+    assert seen == [b"data"]
