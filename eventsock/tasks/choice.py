@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from ..errors import LoopStateError
+from ..loop.checks import checked_seconds
 from ..loop.descriptors import FileLike, Side, number_of
 from ..loop.selectors import IN, OUT
 from .operations import NOT_YET, Arm, Choosing, NotYet, Operation, try_all
@@ -65,12 +66,12 @@ def await_choice(*operations: Operation[Any]) -> Generator[Any, Any, Any]:
 
 
 def readable(file: FileLike) -> Operation[None]:
-    """The operation of waiting until `file` is readable; gives None. Errors as `await_readable`. Never another's bytes: it reads none."""
+    """The operation of waiting until `file` is readable; gives None, and reads nothing. Errors as `await_readable`."""
     return _Readiness(file, IN)
 
 
 def writable(file: FileLike) -> Operation[None]:
-    """The operation of waiting until `file` is writable; gives None. Errors as `await_writable`."""
+    """The operation of waiting until `file` is writable; gives None, and writes nothing. Errors as `await_writable`."""
     return _Readiness(file, OUT)
 
 
@@ -132,11 +133,7 @@ def after(seconds: float) -> Operation[None]:
     Time comes last: what else can be had at the call, or in the turn in which the time is over, is taken before it. So
     `after(0)` means "if nothing else is to be had now". `ValueError`: NaN; `TypeError`.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"seconds must be an int or a float, not {type(seconds).__name__}")
-    if seconds != seconds:
-        raise ValueError("seconds must be a number, not NaN")
-    return _After(seconds)
+    return _After(checked_seconds(seconds))
 
 
 class _After(Operation[None]):

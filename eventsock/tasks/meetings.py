@@ -1,7 +1,7 @@
 """Meetings: channels without a buffer, between the tasks of one loop. A datum passes when a sender and a receiver meet.
 
-Knows who waits at a meeting, first come first served. A plain send or receive takes the short way and pays nothing for choice;
-a wait at several meetings is a choice of the operations `Sending` and `Receiving`. It must not know what else a choice may hold.
+Knows who waits at a meeting, first come first served. A plain send or receive takes the short way and pays nothing for choice; a
+wait at several meetings is a choice. It must not know what else a choice may hold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 from ..errors import LoopStateError, MeetingClosed
 from ..loop.event_loop import EventLoop
-from .operations import NOT_YET, Arm, Choosing, NotYet, Operation
+from .meeting_operations import Receiving, Sending, sought
+from .operations import NOT_YET, Choosing, NotYet, Operation
 from .task import BUDGET, SUSPENDED, TURN, Task, caller_of, current_task, get_current
 from .waitable import DEBUG, Await, waitable
 
@@ -125,11 +126,11 @@ class Meeting(Generic[T]):
     # In a choice
 
     def sending(self, datum: T) -> Operation[None]:
-        """The operation of handing `datum` over; gives None. Errors as `await_send`."""
+        """The operation of handing `datum` over; gives None. For `await_choice`. Errors as `await_send`."""
         return Sending(self, datum)
 
     def receiving(self) -> Operation[T]:
-        """The operation of receiving a datum, which it gives. Errors as `await_receive`."""
+        """The operation of receiving a datum, which it gives. For `await_choice`. Errors as `await_receive`."""
         return Receiving(self)
 
     # For all
@@ -238,63 +239,7 @@ class _Alone:
 
     def __str__(self) -> str:
         meeting = self._meeting
-        return "its turn" if meeting is None else _sought(meeting, self in meeting._senders)
-
-
-def _sought(meeting: Meeting[Any], sends: bool) -> str:
-    return f"a receiver at {meeting}" if sends else f"a datum from {meeting}"
-
-
-class _AtMeeting(Operation[T]):
-    """What sending and receiving have in common."""
-
-    __slots__ = ("_meeting",)
-
-    def __init__(self, meeting: Meeting[Any]) -> None:
-        self._meeting = meeting
-
-    def check(self, task: Task[Any]) -> None:
-        self._meeting._check(task)
-
-
-class Sending(_AtMeeting[None]):
-    """Handing a datum over at a meeting."""
-
-    __slots__ = ("_datum",)
-
-    def __init__(self, meeting: Meeting[Any], datum: Any) -> None:
-        self._meeting = meeting
-        self._datum = datum
-
-    def attempt(self, task: Task[Any]) -> NotYet | None:
-        return None if self._meeting._offer(self._datum) else NOT_YET
-
-    def block(self, arm: Arm) -> None:
-        self._meeting._senders[arm] = self._datum
-
-    def undo(self, arm: Arm) -> None:
-        self._meeting._senders.pop(arm, None)
-
-    def __str__(self) -> str:
-        return _sought(self._meeting, True)
-
-
-class Receiving(_AtMeeting[T]):
-    """Receiving a datum at a meeting."""
-
-    __slots__ = ()
-
-    def attempt(self, task: Task[Any]) -> T | NotYet:
-        return self._meeting._take()
-
-    def block(self, arm: Arm) -> None:
-        self._meeting._receivers[arm] = None
-
-    def undo(self, arm: Arm) -> None:
-        self._meeting._receivers.pop(arm, None)
-
-    def __str__(self) -> str:
-        return _sought(self._meeting, False)
+        return "its turn" if meeting is None else sought(meeting, self in meeting._senders)
 
 
 @waitable

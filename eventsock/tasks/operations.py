@@ -151,7 +151,7 @@ class Arm:
 class Choosing:
     """A task's wait for the first of several operations. `done` is the one flag of all arms: one has won, or all were left."""
 
-    # `task` goes when no result will come: the error that is raised in the waiting frame then makes no cycle through it.
+    # `task` goes when the wait is over: an error that is raised in the waiting frame then makes no cycle through it.
     __slots__ = ("_arms", "_operations", "done", "raw", "task", "winner")
 
     def __init__(self, operations: Sequence[Operation[Any]], task: Task[Any]) -> None:
@@ -189,7 +189,8 @@ class Choosing:
         return True
 
     def result(self) -> Any:
-        """What the winner gives. Runs in the task."""
+        """What the winner gives. Runs in the task, once."""
+        del self.task
         assert self.winner is not None
         return self.winner.wrap(self.raw)
 

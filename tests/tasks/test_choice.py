@@ -498,6 +498,6 @@ def test_readiness_is_asked_of_select_where_there_is_no_poll(socket_pair: Socket
     assert run(main) == ["writable", "readable"]
 
 
-@pytest.mark.parametrize(("operation", "text"), [(after(5), "time (5 s)"), (readable(0), "0 readable"), (writable(1), "1 writable")])
+@pytest.mark.parametrize(("operation", "text"), [(after(5), "time (5.0 s)"), (readable(0), "0 readable"), (writable(1), "1 writable")])
 def test_operations_say_what_they_are(operation: Operation[Any], text: str) -> None:
     assert str(operation) == text
