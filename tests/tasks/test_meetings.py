@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import gc
 import itertools
+import random
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
@@ -33,9 +35,16 @@ from eventsock import (
     await_sleep,
     await_yield,
     run,
+    timeout,
 )
 
 Steps = Generator[Any, Any, None]
+
+
+def own_loop() -> EventLoop:
+    task = Task.current()
+    assert task is not None
+    return task.loop
 
 
 class Scene:
@@ -527,6 +536,72 @@ def test_end_of_the_loop_leaves_nobody_at_a_meeting(several: bool) -> None:
         scene.do("send", lambda: meeting.await_send(1))
         scene.do("receive", meeting.await_receive)
         assert scene.ran() == ["receive 1", "send"]
+
+
+@pytest.mark.parametrize("way", ["receive", "send", "several", "choice"])
+def test_time_limit_leaves_nobody_at_a_meeting(way: str) -> None:
+    a, b = Meeting[int](), Meeting[int]()
+    ways: dict[str, Callable[[], Any]] = {
+        "receive": a.await_receive,
+        "send": lambda: a.await_send(1),
+        "several": lambda: await_meeting_receive(b, a),
+        "choice": lambda: await_choice(b.receiving(), a.sending(1)),
+    }
+
+    def main() -> Steps:
+        with pytest.raises(TimeoutError), timeout(0.01):
+            yield from ways[way]()
+        assert not any(meeting.ready for meeting in (a, b))
+
+    run(main)
+
+
+@pytest.mark.parametrize("first", ["datum", "time"])
+def test_datum_and_time_limit_in_one_turn(first: str) -> None:
+    meeting: Meeting[int] = Meeting()
+    got: list[int] = []
+
+    def receive() -> Steps:
+        with timeout(0.01):
+            while True:
+                got.append((yield from meeting.await_receive()))
+
+    def main() -> Steps:
+        loop = own_loop()
+        sender: list[Task[None]] = []
+        come = [lambda: sender.append(a_sync(meeting.await_send, 1))]
+        if first == "datum":
+            loop.timeout_post(0.01, come.pop(), repeat=False)
+        receiver = a_sync(receive)
+        if first == "time":
+            loop.timeout_post(0.01, come.pop(), repeat=False)
+        loop.post(lambda: time.sleep(0.02))  # both are over when the loop looks
+        with pytest.raises(TimeoutError):
+            yield from receiver.await_result()
+        assert (got, sender[0].done, meeting.ready) == (([1], True, False) if first == "datum" else ([], False, True))
+
+    run(main)
+
+
+def test_leaving_a_long_line_costs_no_more_than_leaving_a_short_one() -> None:
+    def seconds(waiters: int) -> float:
+        """For one to leave, from anywhere in the line."""
+        stop: Meeting[None] = Meeting()
+        with EventLoop(debug=False) as loop:
+            tasks = [a_sync(await_meeting_receive, Meeting[None](), stop, loop=loop) for _ in range(waiters)]
+            random.Random(1).shuffle(tasks)
+            began = time.process_time()
+            for task in tasks[:200]:
+                task.cancel()
+            taken = time.process_time() - began
+            stop.close()
+            for task in tasks:
+                task.watch(dict)
+            loop.run()
+        return taken
+
+    short, long = (min(seconds(waiters) for _ in range(2)) for waiters in (200, 8000))
+    assert long < short * 8
 
 
 class Exchange:
