@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import select
 from collections.abc import Callable, Iterable
-from threading import RLock
+from threading import RLock, get_ident
 
 from ..errors import SocketError
 from .descriptors import Descriptor, FileLike, Side, Waiter, Watch, number_of
@@ -20,6 +20,30 @@ __all__ = ["Book"]
 
 # Every so many turns the selector's word is checked against poll(2).
 _TRUST = 1024
+
+
+class _Lock:
+    """A re-entrant lock that a signal handler can ask whether it has interrupted its own thread in the midst of something."""
+
+    __slots__ = ("_depth", "_lock", "_owner")
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._depth = 0
+        self._owner = 0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._owner = get_ident()
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        self._lock.release()
+
+    def held_here(self) -> bool:
+        """Whether the calling thread holds it."""
+        return self._depth > 0 and self._owner == get_ident()
 
 
 class Book:
@@ -51,8 +75,7 @@ class Book:
         # The loop's own descriptors: what to ask of the system, and what to do at an event. They have no entry, and no user.
         self.own: dict[int, tuple[int, Callable[[], object]]] = {}
         self.table: dict[int, Descriptor] = {}
-        # Re-entrant, for a signal handler that interrupts a verb with the same verb.
-        self.lock = RLock()
+        self.lock = _Lock()
         # How many wait, how many watches there are, how many descriptors the system watches, how often it was told all anew.
         self.armed = 0
         self.watches = 0
@@ -96,7 +119,8 @@ class Book:
                 if known.open and self._is_alias(known, file):
                     return known
                 self.discard(known)
-            return self.table.setdefault(fd, Descriptor(self, fd, file))
+            made = self.table[fd] = Descriptor(self, fd, file)
+            return made
 
     def _is_alias(self, descriptor: Descriptor, file: FileLike) -> bool:
         """`descriptor` is known by another object. Whether `file` is the same file (or it was closed unannounced, and is another)."""
@@ -119,6 +143,12 @@ class Book:
                 if descriptor.file is not None and descriptor.file() is file:
                     return descriptor
             return None
+
+    def forked(self, poller: Poller) -> Poller:
+        """In a forked child: take `poller` from here on; gives the parent's. The lock may be held by a thread that is not there."""
+        former, self.poller = self.poller, poller
+        self.lock = _Lock()
+        return former
 
     def enter(self, descriptor: Descriptor) -> None:
         """Before the system is told of `descriptor`. `SocketError` EBADF: it was taken out, and its number is another file's."""
@@ -160,23 +190,21 @@ class Book:
             bits = bit | (PRI if bit == IN and self.poller.has_priority else 0)
             if descriptor.mask & bits != bits or not descriptor.steady or side.watch is None:
                 descriptor.want(bits)
-            # Nothing is called between these lines, so no signal handler can come in between and count twice.
             if side.watch is None:
                 self.watches += 1
             side.watch = watch
 
-    def remove_watch(self, file: FileLike, bit: int) -> bool:
-        """Remove the watch of one direction; False when there is none."""
+    def side(self, file: FileLike, bit: int) -> Side | None:
+        """One direction of `file`, which may be closed by now; None if it is not known."""
         descriptor = self.lookup(file)
         if descriptor is None:
-            return False
-        side = descriptor.read if bit == IN else descriptor.write
-        return self.end_watch(side, side.watch)
+            return None
+        return descriptor.read if bit == IN else descriptor.write
 
-    def end_watch(self, side: Side, watch: Watch | None) -> bool:
+    def end_watch(self, side: Side, watch: Watch) -> bool:
         """Remove `watch` if it is the one on `side`, and let the system forget it."""
         with self.lock:
-            if watch is None or side.watch is not watch:
+            if side.watch is not watch:
                 return False
             self.drop_watch(side)
             side.descriptor.unwant(side.bit | (PRI if side.bit == IN else 0))

@@ -195,17 +195,13 @@ class Descriptor:
         book = self.book
         with book.lock:
             book.enter(self)
-            while True:
-                before = self.mask
-                try:
-                    self._tell(before, before | bits)
-                except (OSError, OverflowError) as error:
-                    raise _refusal(error, self.fd) from None
-                # A signal handler may have used the same verb meanwhile.
-                if self.mask == before:
-                    break
-            self.mask = before | bits
-            if not before:
+            known, mask = self.mask, self.mask | bits
+            try:
+                self._tell(known, mask)
+            except (OSError, OverflowError) as error:
+                raise _refusal(error, self.fd) from None
+            self.mask = mask
+            if not known:
                 book.registered += 1
 
     def _tell(self, known: int, mask: int) -> None:
@@ -228,26 +224,22 @@ class Descriptor:
         """Let the system forget `bits`."""
         book = self.book
         with book.lock:
-            while True:
-                before = self.mask
-                mask = before & ~bits
-                if mask == before:
-                    return
-                try:
-                    if mask:
-                        book.poller.change(self.fd, mask)
-                    else:
-                        book.left.add(self.fd)
-                        book.poller.remove(self.fd)
-                except OSError:
-                    # Not registered under this number any more, so it was closed unannounced. If a duplicate lives on, the system
-                    # goes on reporting it and no call by number can stop that; the stray event will say so.
-                    pass
-                if self.mask == before:
-                    break
+            mask = self.mask & ~bits
+            if mask == self.mask:
+                return
             self.mask = mask
             if not mask:
                 book.registered -= 1
+                book.left.add(self.fd)
+            try:
+                if mask:
+                    book.poller.change(self.fd, mask)
+                else:
+                    book.poller.remove(self.fd)
+            except OSError:
+                # Not registered under this number any more, so it was closed unannounced. If a duplicate lives on, the system
+                # goes on reporting it and no call by number can stop that; the stray event will say so.
+                pass
 
     @property
     def in_use(self) -> bool:

@@ -349,9 +349,11 @@ class EventLoop(Verbs):
         self.timers.clear()
         self._signals.clear()
         self.book.clear()
+        dropped = []
         with self._lock:
-            dropped = list(self._posts)
-            self._posts.clear()
+            # One by one: another thread may add one at any time, and is to find it here or there.
+            while self._posts:
+                dropped.append(self._posts.popleft())
             if self._closed:
                 self._dropped += dropped  # see `_take_back`
         for action in dropped:
@@ -533,11 +535,8 @@ class EventLoop(Verbs):
         """In a forked child: the selector is the parent's, so let go of our copies and refuse everything from here on."""
         if self._closed:
             return
-        poller = self.book.poller
-        self.book.poller = ForkedPoller()
-        # Whichever thread held a lock is not here.
-        self.book.lock = threading.RLock()
-        self._lock = threading.RLock()
+        poller = self.book.forked(ForkedPoller())
+        self._lock = threading.RLock()  # whichever thread held it is not here
         self._closed = True
         self._refuse(LoopStateError(FORKED))
         self._stop()

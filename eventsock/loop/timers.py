@@ -80,7 +80,8 @@ class TimerHeap:
             entries = len(heap)
             heap[:] = [entry for entry in heap if entry[2].action is not None]
             heapify(heap)
-            self.dead -= entries - len(heap)
+            swept = entries - len(heap)  # counted first, for a signal handler may remove a timeout meanwhile
+            self.dead -= swept
 
     def next_deadline(self) -> float | None:
         """The earliest deadline of a live timeout; None when none will ever fire."""
@@ -108,7 +109,8 @@ class TimerHeap:
         Periods that were missed are skipped. Not if it is to stop, or was removed while it fired.
         """
         if timeout.action is None:
-            self.dead = max(0, self.dead - 1)  # `remove` counted an entry, but it had none then
+            if self.dead:
+                self.dead -= 1  # `remove` counted an entry, but it had none then
         elif goes_on:
             timeout.when = _next_period(timeout.when, timeout.interval or 0.0, now)
             self.incoming.append(timeout)

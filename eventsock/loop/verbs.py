@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 
 from ..errors import LoopStateError
@@ -163,19 +164,33 @@ class Verbs(Engine):
 
     def _add_watch(self, file: FileLike, bit: int, proc: Callable[[str], object]) -> None:
         checked_callable("proc", proc)
-        if self._refusal is not None:
-            raise self._refused()
-        self.book.add_watch(file, bit, proc)
+        with self._lock:  # so that no other thread closes the selector meanwhile
+            if self._refusal is not None:
+                raise self._refused()
+            if self.book.lock.held_here():
+                # A signal handler that has interrupted such a verb half-way: the loop does it.
+                self.soon(partial(self._add_watch, file, bit, proc))
+                return
+            self.book.add_watch(file, bit, proc)
         if not self._awake:
             self.rouse()
 
     def remove_read_watch(self, file: FileLike) -> bool:
         """Remove the read watch of `file`; False when there is none. Any thread. Origin: `event-loop-remove-read-watch!`."""
-        return self._look_again(self.book.remove_watch(file, IN))
+        return self._remove_watch(file, IN)
 
     def remove_write_watch(self, file: FileLike) -> bool:
         """Remove the write watch of `file`; False when there is none. Any thread. Origin: `event-loop-remove-write-watch!`."""
-        return self._look_again(self.book.remove_watch(file, OUT))
+        return self._remove_watch(file, OUT)
+
+    def _remove_watch(self, file: FileLike, bit: int) -> bool:
+        side = self.book.side(file, bit)
+        if side is None or side.watch is None:
+            return False
+        if self.book.lock.held_here():  # as in `_add_watch`
+            self.soon(partial(self.book.end_watch, side, side.watch))
+            return True
+        return self._look_again(self.book.end_watch(side, side.watch))
 
     def forget(self, file: FileLike) -> None:
         """Call it before closing a descriptor by hand: drops its watches and wakes who waits for it with a `SocketError`."""
@@ -199,7 +214,10 @@ class Verbs(Engine):
         return self._signals.remove(signum)
 
     def _adopt(self, fd: int, drain: Callable[[], object]) -> None:
-        self.book.adopt(fd, drain)
+        with self._lock:
+            if self._refusal is not None:
+                raise self._refused()
+            self.book.adopt(fd, drain)
         if not self._awake:
             self.rouse()
 
