@@ -368,11 +368,18 @@ class Engine:
 
     def _run_handed(self) -> None:
         # Two tasks that meet again and again would pay for a poll each time, so they have a number of goes in one turn.
-        goes = _GOES
-        while self._handed and goes and self._posts and not self._cut:
+        posts, plain, goes = self._posts, self._longest is None, _GOES
+        while self._handed and goes and posts and not self._cut:
             self._handed = False
             goes -= 1
-            self._run_one()
+            if not plain:
+                self._run_one()
+                continue
+            action = posts.popleft()
+            try:
+                action()
+            except BaseException as error:
+                self.fail(error, f"a post, {name_of(action)}")
 
     def _run_one(self) -> None:
         action = self._posts.popleft()
