@@ -6,8 +6,9 @@ Knows tasks and which loop is meant. It must not know what tasks wait for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from threading import get_ident
+from types import CoroutineType
 from typing import Any, TypeVar, overload
 
 from ..errors import LoopStateError
@@ -173,8 +174,8 @@ def await_call(f: Callable[..., Any], *args: Any) -> Await[Any]:
 @waitable
 def _await_call(f: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     made = f(*args)
-    if isinstance(made, (Generator, Coroutine)):
-        return (yield from made)  # type: ignore[misc]  # a `waitable` may delegate to a coroutine
+    if isinstance(made, (Generator, CoroutineType)):
+        return (yield from made)  # a `waitable` may delegate to a coroutine
     if isinstance(made, Awaitable):
         return (yield from made.__await__())
     return made

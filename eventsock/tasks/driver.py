@@ -17,7 +17,7 @@ from ..loop.event_loop import EventLoop
 from .states import ENDED, RAW, STRUCK, SUSPENDED, TURN, Wait
 from .telling import Thrower, wrong_yield
 from .waitable import Await
-from .where import awaiting, is_running, report
+from .where import awaiting, is_running, iterates_async_generator, report
 
 __all__ = ["Driver", "LoopEnded"]
 
@@ -90,14 +90,14 @@ class Driver(Generic[T]):
                 error, error.__cause__ = RuntimeError(f"{self} raised StopIteration"), error
             self._failed(error, True)
             return
-        steps = made
+        body = steps = made
         if type(made) is not GeneratorType:
-            steps = self._adapt(made)
+            body, steps = self._adapt(made)
             if steps is None:
                 loop.current = former
                 self._end(made, None)
                 return
-        self._body = made
+        self._body = body
         self.steps = steps
         # Bound once: whoever will wake the task takes it from here, and makes no method object for each wait.
         self.wake = self._wake
@@ -110,19 +110,22 @@ class Driver(Generic[T]):
         except BaseException as error:
             loop.current = former
             self._failed(error, True)
+            del self
         else:
             loop.current = former
             if token is not SUSPENDED or self.strikes:
                 self._irregular(token)
 
-    def _adapt(self, made: Any) -> Any:
-        """What to call `next` on for what a waitable made that is no plain generator; None: it has made a result."""
-        if isinstance(made, Coroutine):
-            self.raw_allowed = False
-            return made.__await__()
-        if isinstance(made, Generator) and not isinstance(made, Await):
-            return made
-        return _awaited(made) if isinstance(made, Awaitable) else None
+    def _adapt(self, made: Any) -> tuple[Any, Any]:
+        """The body, and what to call `next` on, for what a waitable made that is no plain generator; None: it has made a result."""
+        if not isinstance(made, Await):  # which looks like everything else as well
+            if isinstance(made, Coroutine):
+                self.raw_allowed = False
+                return made, made.__await__()
+            if isinstance(made, Generator):
+                return made, made
+        body = _awaited(made) if isinstance(made, Awaitable) else None
+        return body, body
 
     def _wake(self, value: object = None) -> None:
         loop = self.loop
@@ -139,6 +142,7 @@ class Driver(Generic[T]):
         except BaseException as error:
             loop.current = former
             self._failed(error)
+            del self  # the trace leads back to this frame, and the task has the error: that would be a cycle
         else:
             loop.current = former
             if token is TURN and not self.strikes:
@@ -203,6 +207,9 @@ class Driver(Generic[T]):
             return False
         self._leave_wait()
         error: BaseException = GeneratorExit()
+        if iterates_async_generator(body):
+            # Before 3.13 Python stops a GeneratorExit at the iteration, and leaves the iterated generator as if it still ran.
+            error = Cancelled("the loop ended")
         former = here.loop, loop.current
         here.loop, loop.current = loop, self
         try:

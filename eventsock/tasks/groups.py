@@ -241,4 +241,7 @@ class _AllEnded:
 
     def __str__(self) -> str:
         group = self._group
-        return "its group" if group is None else f"the {len(group._children)} tasks of its group"
+        if group is None:
+            return "its group"
+        left = len(group._children)
+        return f"the {left} tasks of its group" if left > 1 else "the last task of its group"
