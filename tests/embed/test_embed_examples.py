@@ -176,7 +176,7 @@ def test_notebook_session(start: Start) -> None:
             cells.flush()
             return "".join(iter(cells.readline, "\n"))
 
-        assert run("from eventsock import *") == ""
+        assert run("from eventsock import a_sync, await_sleep, embed") == ""
         assert run("def count():\n    global n\n    while True:\n        n += 1\n        yield from await_sleep(0.001)") == ""
         assert run("n = 0; task = a_sync(count)") == ""
         first = int(run("print(n)"))
