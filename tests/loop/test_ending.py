@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from loop_kit import MakeLoop, Noted, after, chain, in_thread
 
 from eventsock import EventLoop, LoopStateError, Meeting, a_sync, await_sleep, get_resume, running_event_loop
+from loop_kit import MakeLoop, Noted, after, chain, in_thread
 
 Pair = tuple[socket.socket, socket.socket]
 Steps = Generator[Any, Any, None]
@@ -409,6 +409,10 @@ def test_callbacks_posts_and_timeouts_run_in_the_loops_context(loop: EventLoop) 
     variable.set("unset")
 
 
+def _holds(*held: object) -> bool:
+    return False
+
+
 def test_run_leaves_no_cycles(make_loop: MakeLoop, pair: Pair) -> None:
     loop = make_loop()
     left, right = pair
@@ -421,10 +425,10 @@ def test_run_leaves_no_cycles(make_loop: MakeLoop, pair: Pair) -> None:
     gc.collect()
     gc.disable()
     try:
-        loop.post(lambda held=held: None)
-        loop.timeout_post(0, lambda held=held: False)
+        loop.post(partial(_holds, held))
+        loop.timeout_post(0, partial(_holds, held))
         left.send(b"x")
-        loop.add_read_watch(right, lambda status, held=held: False)
+        loop.add_read_watch(right, partial(_holds, held))
         del held
         loop.run()
         assert gone() is None

@@ -55,7 +55,7 @@ def test_fault_84_posts_of_four_threads_while_the_loop_is_blocked(make_loop: Mak
 def test_posts_before_run_cost_one_wake_up(make_loop: MakeLoop) -> None:
     loop = make_loop()
     done: list[None] = []
-    with in_thread(lambda: [loop.post(partial(done.append, None)) for _ in range(20_000)]):
+    with in_thread(chain(*[partial(loop.post, partial(done.append, None))] * 20_000)):
         pass
     assert loop.statistics().wake_ups == 1
     loop.run()
@@ -244,7 +244,7 @@ def test_fault_85_the_race_of_thousands_of_rounds() -> None:
             thread = threading.Thread(target=posts)
             thread.start()
             if running:
-                loop.timeout_post(0, chain(gate.wait, loop.close), repeat=False)  # type: ignore[arg-type]
+                loop.timeout_post(0, chain(gate.wait, loop.close), repeat=False)
                 loop.run()
             else:
                 gate.wait()
@@ -267,7 +267,11 @@ def test_fault_85_post_that_is_overtaken_by_a_close_is_taken_back(make_loop: Mak
     second_half = loop._posted_unseen
 
     def overtaken(action: Callable[[], object]) -> None:
-        with in_thread(lambda: pytest.warns(ResourceWarning, loop.close)):
+        def closes() -> None:
+            with pytest.warns(ResourceWarning, match="1 post not run"):
+                loop.close()
+
+        with in_thread(closes):
             pass
         second_half(action)
 
@@ -387,7 +391,7 @@ def test_fault_92_callback_of_another_thread_may_not_start_tasks_here(loop: Even
         yield
 
     def works() -> None:
-        with pytest.raises(LoopStateError, match="must use loop.post"):
+        with pytest.raises(LoopStateError, match=r"must use loop\.post"):
             a_sync(task, loop=loop)
         loop.block(False)
 
@@ -436,7 +440,7 @@ def test_fault_98_meeting_of_one_loop_used_in_another(make_loop: MakeLoop) -> No
     one.names_sleepers = other.names_sleepers = False
     meeting: Meeting[int] = Meeting()
     a_sync(meeting.await_receive, loop=one)
-    with pytest.raises(LoopStateError, match="another loop|belongs to"):
+    with pytest.raises(LoopStateError, match="belongs to"):
         a_sync(meeting.await_receive, loop=other)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from eventsock import EventLoop
 from eventsock.loop.throttle import Throttle, throttle_for
-from loop_kit import MakeLoop, in_thread
+from loop_kit import MakeLoop, chain, in_thread
 
 
 class _Measured:
@@ -65,7 +66,7 @@ def test_foreign_thread_is_slowed_down_while_the_loop_runs(make_loop: MakeLoop) 
 def test_the_loops_own_thread_is_not(make_loop: MakeLoop) -> None:
     loop = make_loop(throttle_threshold=1, throttle_delay=1)
     started = time.monotonic()
-    loop.post(lambda: [loop.post(int) for _ in range(50)])
+    loop.post(chain(*[partial(loop.post, int)] * 50))
     loop.run()
     assert time.monotonic() - started < 0.9
 
@@ -74,7 +75,7 @@ def test_nobody_is_before_and_after_a_run(make_loop: MakeLoop) -> None:
     loop = make_loop(throttle_threshold=1, throttle_delay=1)
     started = time.monotonic()
     for _ in range(2):
-        with in_thread(lambda: [loop.post(int) for _ in range(50)]):
+        with in_thread(chain(*[partial(loop.post, int)] * 50)):
             pass
         loop.run()
     assert time.monotonic() - started < 0.9

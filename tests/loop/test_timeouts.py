@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loop_kit import Clock, MakeLoop, Noted, in_thread, until
 
 from eventsock import EventLoop, LoopStateError, Timeout
+from loop_kit import Clock, MakeLoop, Noted, in_thread, until
 from programs import StartProgram
 
 
@@ -123,7 +123,7 @@ def test_fault_27_near_timeout_is_not_early_and_does_not_spin(make_loop: MakeLoo
         loop = make_loop()
         due = loop.time() + delay
         fired: list[float] = []
-        loop.timeout_post(delay, lambda fired=fired, loop=loop: fired.append(loop.time()), repeat=False)
+        loop.timeout_post(delay, lambda fired=fired, loop=loop: fired.append(loop.time()), repeat=False)  # type: ignore[misc]
         loop.run()
         assert fired[0] >= due
         turns.append(loop.statistics().turns)
