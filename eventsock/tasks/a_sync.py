@@ -175,7 +175,7 @@ def await_call(f: Callable[..., Any], *args: Any) -> Await[Any]:
 def _await_call(f: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     made = f(*args)
     if isinstance(made, (Generator, CoroutineType)):
-        return (yield from made)  # a `waitable` may delegate to a coroutine
+        return (yield from made)  # type: ignore[misc]  # a `waitable` may delegate to a coroutine
     if isinstance(made, Awaitable):
         return (yield from made.__await__())
     return made

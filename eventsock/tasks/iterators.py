@@ -5,7 +5,7 @@ Knows Python's generators and nothing of tasks or loops. Origin: chez-a-sync `(a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from enum import Enum
 from typing import Any, Final, TypeVar, Union
 
@@ -30,14 +30,14 @@ STOP_ITERATION: Final = StopIterationType.STOP_ITERATION
 """What an iterator of `make_iterator` gives when its procedure has ended."""
 
 
-def make_iterator(proc: Callable[..., Generator[Y, Any, Any]], *args: Any) -> Callable[..., Y | StopIterationType]:
+def make_iterator(proc: Callable[..., Iterator[Y]], *args: Any) -> Callable[..., Y | StopIterationType]:
     """A procedure that runs the generator function `proc(*args)` to its next `yield` at each call, and gives the yielded value.
 
     The argument of a call, if any, is what that `yield` then gives (the first call has none to give it to, and its argument is
     dropped). After the end, and after an error, it gives `STOP_ITERATION` for ever; what `proc` returns is dropped. An error leaves
     the call that is under way. `TypeError`: `proc` is no generator function. Origin: chez-a-sync `make-iterator`.
     """
-    generator = _generator(proc, args)
+    generator: Generator[Y, Any, Any] = _generator(proc, args)
     begun = False
 
     def iterate(value: object = None) -> Y | StopIterationType:
@@ -79,7 +79,7 @@ def make_coroutine(proc: Callable[..., Generator[Y, Any, R]], *args: Any) -> Cal
     return lambda value=None: step(0, value)
 
 
-def _generator(proc: Callable[..., Generator[Y, Any, R]], args: tuple[Any, ...]) -> Generator[Y, Any, R]:
+def _generator(proc: Callable[..., Any], args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
     generator = proc(*args)
     if not isinstance(generator, Generator):
         raise TypeError(f"proc must be a generator function; {proc!r} gave {type(generator).__name__}")

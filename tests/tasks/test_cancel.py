@@ -147,7 +147,7 @@ def test_self(suspends: bool) -> None:
         return "ended before it could strike"
 
     if suspends:
-        with pytest.raises(TaskCancelled, match="cancelled by task .*: enough"):
+        with pytest.raises(TaskCancelled, match=r"cancelled by task .*: enough"):
             run(main)
     else:
         assert run(main) == "ended before it could strike"

@@ -43,7 +43,7 @@ async def unawaited() -> None:
     [
         (lambda: 42, r"yielded 42 \(int\), which nothing answers"),
         (lambda: await_sleep(1), "write `yield from …` instead of `yield …`"),
-        (lambda: (x for x in ()), "yielded a generator: write `yield from"),
+        (lambda: (each for each in (1,)), "yielded a generator: write `yield from"),
         (Unspeakable, "yielded a Unspeakable, which nothing answers"),
     ],
     ids=["number", "await procedure", "generator", "no repr"],
@@ -85,10 +85,10 @@ def test_a_wrong_word_that_nobody_catches_ends_the_task_alone() -> None:
 
     seen: list[str] = []
     with EventLoop(on_error=lambda error, where: seen.append(f"{type(error).__name__} from {where}")) as loop:
-        a_sync(wrong, loop=loop)
+        wrong_task = a_sync(wrong, loop=loop)
         other = a_sync(await_sleep, 0.001, loop=loop)
         loop.run()
-        assert (seen, other.done) == (["TypeError from task 'test_a_wrong_word_that_nobody_catches_ends_the_task_alone.<locals>.wrong'"], True)
+        assert (seen, other.done) == ([f"TypeError from {wrong_task}"], True)
 
 
 def test_who_repeats_a_wrong_word_starves_nobody() -> None:
@@ -303,7 +303,9 @@ def test_an_await_while_the_task_is_closed_raises(wait: Callable[[], Any]) -> No
         a_sync(body, loop=loop)
         loop.post(loop.quit)
         loop.run()
-    assert seen == ["task 'test_an_await_while_the_task_is_closed_raises.<locals>.body' cannot wait any more: its loop has quit or was closed"]
+    assert seen == [
+        "task 'test_an_await_while_the_task_is_closed_raises.<locals>.body' cannot wait any more: its loop has quit or was closed"
+    ]
 
 
 def test_errors_of_closing_leave_run_one_by_one() -> None:

@@ -83,7 +83,7 @@ def test_an_error_leaves_the_call_of_a_coroutine() -> None:
 def test_only_generator_functions() -> None:
     for make in (make_iterator, make_coroutine):
         with pytest.raises(TypeError, match="gave int"):
-            make(int)  # type: ignore[operator]
+            make(int)  # type: ignore[arg-type]
 
 
 def test_stop_iteration_is_one_of_a_kind() -> None:

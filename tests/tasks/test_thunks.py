@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -39,9 +40,12 @@ def test_the_result_of_a_posted_thunk(value: object) -> None:
 
     def main() -> Steps:
         running().post(lambda: said.append("posted before"))
-        result = yield from await_task(lambda: (said.append("thunk"), value)[1])
-        assert Task.current() is not None
-        return result
+
+        def thunk() -> object:
+            said.append("thunk")
+            return value
+
+        return (yield from await_task(thunk))
 
     assert run(main) is value
     assert said == ["posted before", "thunk"]
@@ -60,7 +64,7 @@ def test_an_error_is_raised_at_the_await(error: type[BaseException]) -> None:
         raise error("thunk")
 
     def main() -> Steps:
-        for procedure in (lambda: await_task(thunk), lambda: await_timeout(0, thunk)):
+        for procedure in (partial(await_task, thunk), partial(await_timeout, 0, thunk)):
             with pytest.raises(error) as caught:
                 yield from procedure()
             assert caught.traceback[-1].name == "thunk"
@@ -76,7 +80,7 @@ def test_an_error_handled_in_the_thunk_is_nobodys_context() -> None:
         except IndexError:
             pass
         with pytest.raises(KeyError) as caught:
-            {}["x"]
+            dict[str, int]()["x"]
         assert caught.value.__context__ is None
 
     run(main)
@@ -125,25 +129,31 @@ def test_a_timeout_fires_when_it_is_due() -> None:
         assert task.result() == 2.0
 
 
-def test_bad_arguments() -> None:
+@pytest.mark.parametrize(
+    ("procedure", "arguments", "error", "told"),
+    [
+        (await_task, (5,), TypeError, "thunk must be callable, not int"),
+        (await_timeout, (1, 5), TypeError, "thunk must be callable, not int"),
+        (await_timeout, (math.nan, int), ValueError, "NaN"),
+        (await_generator, (5, print), TypeError, "gave int"),
+        (await_generator, (lambda: None, print), TypeError, "gave NoneType"),
+        (await_generator, ([], 5), TypeError, "proc must be callable, not int"),
+    ],
+)
+def test_bad_arguments(procedure: Any, arguments: tuple[Any, ...], error: type[Exception], told: str) -> None:
     def main() -> Steps:
-        for procedure in (lambda: await_task(5), lambda: await_timeout(1, 5), lambda: await_generator(5, print), lambda: await_generator([], 5)):  # type: ignore[arg-type]
-            with pytest.raises(TypeError, match="int"):
-                yield from procedure()
-        with pytest.raises(ValueError, match="NaN"):
-            yield from await_timeout(math.nan, int)
-        with pytest.raises(TypeError, match="gave NoneType"):
-            yield from await_generator(lambda: None, print)  # type: ignore[arg-type,return-value]
+        with pytest.raises(error, match=told):
+            yield from procedure(*arguments)
         assert len(running().timers) == 0
         yield from await_yield()
 
     run(main)
 
 
-def test_outside_a_task() -> None:
-    for procedure in (lambda: await_task(int), lambda: await_timeout(0, int), lambda: await_generator([], int)):
-        with pytest.raises(LoopStateError, match="outside a task"):
-            list(procedure())  # type: ignore[call-overload]
+@pytest.mark.parametrize("procedure", [partial(await_task, int), partial(await_timeout, 0, int), partial(await_generator, [], int)])
+def test_outside_a_task(procedure: Any) -> None:
+    with pytest.raises(LoopStateError, match="outside a task"):
+        list(procedure())
 
 
 # Generators
@@ -164,7 +174,7 @@ def test_each_value_has_a_turn_of_its_own(source: Any) -> None:
 
     def main() -> Steps:
         a_sync(other)
-        assert (yield from await_generator(source, said.append)) is None
+        yield from await_generator(source, said.append)
 
     run(main)
     assert said == ["other", "other", 0, "other", 1, "other", 2]

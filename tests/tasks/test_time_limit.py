@@ -91,7 +91,7 @@ def test_no_time_at_all_strikes_at_the_first_suspension(seconds: float) -> None:
             said.append("no suspension")
         with pytest.raises(TimeoutError), timeout(seconds):
             yield from await_sleep(0)
-        with pytest.raises(TimeoutError), timeout(seconds):
+        with pytest.raises(TimeoutError), timeout(seconds):  # noqa: PT012
             while True:
                 yield from await_yield()
 
@@ -114,7 +114,7 @@ def test_an_inner_limit_that_is_caught_leaves_the_outer_its_rest() -> None:
     def body(clock: Clock) -> Steps:
         begun = clock.now
         times: list[float] = []
-        with pytest.raises(TimeoutError, match="within 5 s"), timeout(5):
+        with pytest.raises(TimeoutError, match="within 5 s"), timeout(5):  # noqa: PT012
             while True:
                 try:
                     with timeout(2):

@@ -154,7 +154,12 @@ def test_the_answer_comes_by_the_queue_and_once(value: object) -> None:
 def test_a_spent_answer_never_reaches_the_next_await() -> None:
     def main() -> Steps:
         kept: list[Any] = []
-        yield from await_callback(lambda resume: (kept.append(resume), resume()))
+
+        def start(resume: Any) -> None:
+            kept.append(resume)
+            resume()
+
+        yield from await_callback(start)
         running().post(lambda: kept[0]("misdelivered") and None)
         yield from await_sleep(0.001)
         return (yield from await_callback(lambda resume: resume("mine")))

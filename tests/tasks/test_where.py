@@ -129,7 +129,7 @@ def test_what_each_kind_waits_for() -> None:
 
 
 def test_the_descriptor_and_its_peer(tcp_pair: tuple[socket.socket, socket.socket]) -> None:
-    client, server = tcp_pair
+    _, server = tcp_pair
     host, port = server.getpeername()
     with EventLoop() as loop:
         task = a_sync(await_readable, server, loop=loop)
