@@ -14,9 +14,9 @@ from ..errors import LoopStateError
 from ..loop.checks import checked_seconds
 from ..loop.descriptors import FileLike, Side, number_of
 from ..loop.selectors import IN, OUT
-from .operations import NOT_YET, Arm, Choosing, NotYet, Operation, try_all
+from .operations import NOT_YET, Arm, Choosing, NotYet, Operation
 from .states import BUDGET, SUSPENDED, TURN
-from .task import Task, current_task
+from .task import Task, current_task, get_current
 from .waitable import Await, waitable
 
 __all__ = ["after", "await_choice", "finished", "readable", "writable"]
@@ -48,21 +48,27 @@ def await_choice(*operations: Operation[Any]) -> Generator[Any, Any, Any]:
     """
     if not operations:
         raise ValueError("await_choice() was given no operations: nothing could ever happen")
-    for operation in operations:
-        if not isinstance(operation, Operation):
-            raise TypeError(
-                f"await_choice() takes operations, such as meeting.receiving() or after(seconds), not {type(operation).__name__}"
-            )
-    task = current_task("await_choice()")
+    task = get_current()
+    if task is None or task.waits_for is not None:
+        task = current_task("await_choice()")
     if task.eager >= BUDGET:
         yield TURN
-    result = try_all(operations, task)
-    if result is NOT_YET:
-        wait = Choosing(operations, task)
-        del task  # see `Choosing`
-        yield SUSPENDED
-        result = wait.result()
-    return result
+    for operation in operations:
+        if not isinstance(operation, Operation):
+            raise _no_operation(operation)
+        operation.check(task)
+    for operation in operations:
+        if (result := operation.attempt(task)) is not NOT_YET:
+            task.eager += 1
+            return result
+    wait = Choosing(operations, task)
+    del task  # see `Choosing`
+    yield SUSPENDED
+    return wait.result()
+
+
+def _no_operation(thing: object) -> TypeError:
+    return TypeError(f"await_choice() takes operations, such as meeting.receiving() or after(seconds), not {type(thing).__name__}")
 
 
 def readable(file: FileLike) -> Operation[None]:

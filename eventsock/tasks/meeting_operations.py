@@ -32,7 +32,8 @@ class _AtMeeting(Operation[T]):
         self._meeting = meeting
 
     def check(self, task: Task[Any]) -> None:
-        self._meeting._check(task)
+        if task.loop is not self._meeting._loop:
+            self._meeting._check(task)
 
 
 class Sending(_AtMeeting[None]):
@@ -45,7 +46,11 @@ class Sending(_AtMeeting[None]):
         self._datum = datum
 
     def attempt(self, task: Task[Any]) -> NotYet | None:
-        return None if self._meeting._offer(self._datum) else NOT_YET
+        meeting = self._meeting
+        if not (meeting._receivers or meeting._closed):
+            return NOT_YET
+        meeting._offer(self._datum)
+        return None
 
     def block(self, arm: Arm) -> None:
         self._meeting._senders[arm] = self._datum
@@ -63,7 +68,8 @@ class Receiving(_AtMeeting[T]):
     __slots__ = ()
 
     def attempt(self, task: Task[Any]) -> T | NotYet:
-        return self._meeting._take()
+        meeting = self._meeting
+        return meeting._take() if meeting._senders or meeting._closed else NOT_YET
 
     def block(self, arm: Arm) -> None:
         self._meeting._receivers[arm] = None

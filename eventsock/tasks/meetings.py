@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 from ..errors import LoopStateError, MeetingClosed
 from ..loop.event_loop import EventLoop
 from .meeting_operations import Receiving, Sending, sought
-from .operations import NOT_YET, Choosing, NotYet, Operation
+from .operations import Choosing, Operation
 from .task import BUDGET, SUSPENDED, TURN, Task, caller_of, current_task, get_current
 from .waitable import DEBUG, Await, waitable
 
@@ -164,28 +164,23 @@ class Meeting(Generic[T]):
         return task
 
     def _check(self, task: Task[Any]) -> None:
-        """`LoopStateError`: `task` is of another loop. A closed meeting is found later, when all before it have been tried."""
-        if task.loop is not self._loop and not self._closed:
+        """The long way into a choice. A closed meeting is found later, when all before it have been tried."""
+        if not self._closed:
             self._bind(task)
 
-    def _offer(self, datum: T) -> bool:
-        """Hand `datum` over if somebody waits for it."""
-        if self._receivers:
-            self._receivers.popitem(False)[0].wake(datum)
-            return True
-        if self._closed:
+    def _offer(self, datum: T) -> None:
+        """Hand `datum` over to the oldest receiver. Without one the meeting is closed, and that is raised."""
+        if not self._receivers:
             raise self._closed_error()
-        return False
+        self._receivers.popitem(False)[0].wake(datum)
 
-    def _take(self) -> T | NotYet:
-        """The datum of the oldest sender, if there is one."""
-        if self._senders:
-            party, datum = self._senders.popitem(False)
-            party.wake()
-            return datum  # type: ignore[no-any-return]
-        if self._closed:
+    def _take(self) -> T:
+        """The datum of the oldest sender. Without one the meeting is closed, and that is raised."""
+        if not self._senders:
             raise self._closed_error()
-        return NOT_YET
+        party, datum = self._senders.popitem(False)
+        party.wake()
+        return datum  # type: ignore[no-any-return]
 
     def _closed_error(self) -> MeetingClosed:
         return MeetingClosed(f"{self} is closed", self)
@@ -252,7 +247,8 @@ def await_meeting_send(datum: T, *meetings: Meeting[T]) -> Generator[Any, Any, N
     """
     task = _enter(meetings, "await_meeting_send()")
     for meeting in meetings:
-        if meeting._offer(datum):
+        if meeting._receivers or meeting._closed:
+            meeting._offer(datum)
             return
     wait = Choosing([Sending(meeting, datum) for meeting in meetings], task)
     del task
@@ -268,9 +264,8 @@ def await_meeting_receive(*meetings: Meeting[T]) -> Generator[Any, Any, T]:
     """
     task = _enter(meetings, "await_meeting_receive()")
     for meeting in meetings:
-        datum = meeting._take()
-        if not isinstance(datum, NotYet):
-            return datum
+        if meeting._senders or meeting._closed:
+            return meeting._take()
     wait = Choosing([Receiving(meeting) for meeting in meetings], task)
     del task
     yield SUSPENDED
@@ -285,5 +280,6 @@ def _enter(meetings: tuple[Meeting[Any], ...], what: str) -> Task[Any]:
     for meeting in meetings:
         if not isinstance(meeting, Meeting):
             raise TypeError(f"{what} takes meetings, not {type(meeting).__name__}; a datum comes before them")
-        meeting._check(task)
+        if task.loop is not meeting._loop:
+            meeting._check(task)
     return task

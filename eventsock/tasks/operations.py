@@ -71,14 +71,14 @@ class Operation(Generic[T_co]):
         task = current_task("operation.await_()")
         if task.eager >= BUDGET:
             yield TURN
-        alone = (self,)
-        result = try_all(alone, task)
-        if result is NOT_YET:
-            wait = Choosing(alone, task)
-            del task  # see `Choosing`
-            yield SUSPENDED
-            result = wait.result()
-        return result  # type: ignore[no-any-return]
+        self.check(task)
+        if (result := self.attempt(task)) is not NOT_YET:
+            task.eager += 1
+            return result  # type: ignore[return-value]
+        wait = Choosing((self,), task)
+        del task  # see `Choosing`
+        yield SUSPENDED
+        return wait.result()  # type: ignore[no-any-return]
 
 
 class _Mapped(Operation[U]):
@@ -132,9 +132,10 @@ class Arm:
         wait = self._wait
         if not wait.done:
             wait.leave()
-            wait.winner = self.operation
-            wait.raw = raw
-            wait.task.loop.hand_over(wait.task.wake)
+            wait._winner = self.operation
+            wait._raw = raw
+            task = wait.task
+            task.loop.hand_over(task.wake)
 
     def fail(self, error: BaseException) -> None:
         """It has happened, and went wrong; too late if the wait is over."""
@@ -152,21 +153,23 @@ class Choosing:
     """A task's wait for the first of several operations. `done` is the one flag of all arms: one has won, or all were left."""
 
     # `task` goes when the wait is over: an error that is raised in the waiting frame then makes no cycle through it.
-    __slots__ = ("_arms", "_operations", "done", "raw", "task", "winner")
+    __slots__ = ("_arms", "_operations", "_raw", "_winner", "done", "task")
+
+    _winner: Operation[Any]
+    _raw: object
 
     def __init__(self, operations: Sequence[Operation[Any]], task: Task[Any]) -> None:
         """Make `task` wait: it yields `SUSPENDED` next, and asks for the `result` then. If one arm refuses, none stays blocked."""
         self.done = False
         self.task = task
-        self.winner: Operation[Any] | None = None
-        self.raw: object = None
         self._operations = operations
-        self._arms: list[Arm] = []
+        arms: list[Arm] = []
+        self._arms = arms
         try:
             for operation in operations:
                 arm = Arm(self, operation)
                 operation.block(arm)
-                self._arms.append(arm)
+                arms.append(arm)
         except BaseException:
             self.withdraw()
             raise
@@ -191,20 +194,7 @@ class Choosing:
     def result(self) -> Any:
         """What the winner gives. Runs in the task, once."""
         del self.task
-        assert self.winner is not None
-        return self.winner.wrap(self.raw)
+        return self._winner.wrap(self._raw)
 
     def __str__(self) -> str:
         return " or ".join(map(str, self._operations))
-
-
-def try_all(operations: Sequence[Operation[Any]], task: Task[Any]) -> Any:
-    """Check all, and do the first that needs no wait: its result, or `NOT_YET`."""
-    for operation in operations:
-        operation.check(task)
-    for operation in operations:
-        result = operation.attempt(task)
-        if result is not NOT_YET:
-            task.eager += 1
-            return result
-    return NOT_YET

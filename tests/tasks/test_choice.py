@@ -374,7 +374,7 @@ def test_later_arm_that_cannot_block_releases_the_earlier(socket_pair: SocketPai
 # Fairness
 
 
-@pytest.mark.parametrize("kind", ["readable", "finished"])
+@pytest.mark.parametrize("kind", ["readable", "finished", "alone"])
 def test_what_is_always_ready_starves_nobody(socket_pair: SocketPair, kind: str) -> None:
     ours, theirs = socket_pair
     theirs.send(b"x")
@@ -386,7 +386,10 @@ def test_what_is_always_ready_starves_nobody(socket_pair: SocketPair, kind: str)
         yield from done.await_result()
         ringing = a_sync(sleeper, 0.02)
         while not ringing.done:
-            yield from await_choice(readable(ours) if kind == "readable" else finished(done), after(9))
+            if kind == "alone":
+                yield from readable(ours).await_()
+            else:
+                yield from await_choice(readable(ours) if kind == "readable" else finished(done), after(9))
             rounds += 1
 
     run(main)
