@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .sockets.connect import await_connect_to_ipv4_host as await_connect_to_ipv4_host
     from .sockets.connect import await_connect_to_ipv6_host as await_connect_to_ipv6_host
     from .sockets.connect import await_connect_to_unix_host as await_connect_to_unix_host
+    from .sockets.resolver import Resolver as Resolver
+    from .sockets.resolver import set_resolver as set_resolver
     from .sockets.serve import await_serve as await_serve
     from .sockets.stream import Stream as Stream
     from .sockets.transfer import await_receive as await_receive
@@ -113,6 +115,7 @@ _ROOMS = {
     "sockets.connect": """
         await_connect await_connect_to_host await_connect_to_ipv4_host await_connect_to_ipv6_host await_connect_to_unix_host
     """,
+    "sockets.resolver": "Resolver set_resolver",
     "sockets.serve": "await_serve",
     "sockets.stream": "Stream",
     "sockets.transfer": "await_receive await_receive_from await_receive_into await_send await_send_all await_send_to",

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..basic.accept import GONE, check_family
 from ..basic.addresses import SocketAddress
+from ..basic.handles import Borrowed
 from ..basic.names import known_name
 from ..errors import AcceptError
 from ..loop.descriptors import Side
 from ..tasks.task import BUDGET, SUSPENDED, TURN, Task, current_task
 from ..tasks.waitable import Await, waitable
 
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
 __all__ = ["await_accept", "await_accept_ipv4_connection", "await_accept_ipv6_connection", "await_accept_unix_connection"]
 
 Accepted = tuple[socket.socket, SocketAddress]
+
+# The next accept may succeed: the connection was gone, or a signal came.
+_PASSED_OVER = GONE | {errno.EINTR}
 
 
 class AcceptLine:
@@ -31,23 +38,24 @@ class AcceptLine:
 
     def __init__(self, side: Side) -> None:
         self._side = side
-        self._tasks: deque[Task[Any]] = deque()
+        # In the order in which they came, and quick to leave from anywhere.
+        self._tasks: OrderedDict[Task[Any], None] = OrderedDict()
 
     def join(self, task: Task[Any], *, first: bool) -> None:
-        """Stand in line: at the end, or first again after waking up for nothing."""
-        if first:
-            self._tasks.appendleft(task)
-        else:
-            self._tasks.append(task)
+        """Stand in line: at the end, or first again after waking up for nothing. `SocketError`: the listener is gone."""
         if self._side.waiter is None:
             self._side.arm(self)
+        self._side.holder = self
+        self._tasks[task] = None
+        if first:
+            self._tasks.move_to_end(task, last=False)
         task.waits_for = _Place(self, task)
 
     def leave(self, task: Task[Any]) -> bool:
         """Step out; False when it is being woken already."""
         if task not in self._tasks:
             return False
-        self._tasks.remove(task)
+        del self._tasks[task]
         if not self._tasks:
             self._side.withdraw()
             self._side.holder = None
@@ -55,7 +63,7 @@ class AcceptLine:
 
     def wake(self) -> None:
         """A connection is there: it is the first task's."""
-        task = self._tasks.popleft()
+        task, _ = self._tasks.popitem(last=False)
         if self._tasks:
             self._side.arm(self)
         else:
@@ -63,10 +71,11 @@ class AcceptLine:
         task.wake()
 
     def fail(self, error: BaseException) -> None:
-        """The listener is gone: tell all."""
+        """The listener is gone: tell all, each with an error of its own."""
         self._side.holder = None
         while self._tasks:
-            self._tasks.popleft().fail(error)
+            task, _ = self._tasks.popitem(last=False)
+            task.fail(AcceptError.of(error) if isinstance(error, OSError) else error)
 
     def __str__(self) -> str:
         return ", ".join(map(str, self._tasks))
@@ -88,76 +97,104 @@ class _Place:
         return f"a connection on {self._line._side}"
 
 
-@waitable
-def await_accept(sock: socket.socket) -> Generator[Any, Any, Accepted]:
+def await_accept(sock: FileDescriptorLike) -> Await[Accepted]:
     """The next connection on the listener `sock`: a non-blocking socket, and the address of the client.
 
     Makes `sock` non-blocking. Does not suspend if a connection is waiting and nobody stands in line. A connection that was gone
-    before it could be accepted is passed over. `AcceptError`: out of descriptors (EMFILE, …), or no listening socket.
-    Origin: guile-a-sync2 `await-accept!`; accept(2).
+    before it could be accepted is passed over. `AcceptError`: out of descriptors (EMFILE, …), no listening socket, or one that was
+    closed meanwhile; `BusyError`: a watch or a reader uses it. Origin: guile-a-sync2 `await-accept!`; accept(2).
     """
-    task = current_task("await_accept()")
-    connection, native = yield from await_native_accept(sock, task)
-    return connection, SocketAddress.from_native(sock.family, native)
+    return _await_accept(None, sock)
 
 
-def await_native_accept(sock: socket.socket, task: Task[Any]) -> Generator[Any, Any, tuple[socket.socket, Any]]:
-    """As `await_accept`, with the address as the `socket` module writes it."""
-    if sock.gettimeout() != 0.0:
-        sock.setblocking(False)
-    side = task.loop.book.find(sock).read
-    line = side.holder
-    if side.watch is not None or not (line is None or isinstance(line, AcceptLine)):
-        raise side.busy(task)
+@waitable
+def _await_accept(family: int | None, sock: FileDescriptorLike) -> Generator[Any, Any, Accepted]:
+    task = current_task("an accept")
+    if type(sock) is socket.socket:
+        return (yield from _await_accept_on(sock, sock, family, task))
+    with Borrowed(sock) as listener:
+        listener.setblocking(False)
+        connection, address = yield from _await_accept_on(listener, sock, family, task)
+    if listener is not sock:
+        # A socket made for a bare descriptor does not know its type, and has handed on a guess.
+        connection = socket.socket(fileno=connection.detach())
+        connection.setblocking(False)
+    return connection, address
+
+
+def _await_accept_on(
+    listener: socket.socket, file: FileDescriptorLike, family: int | None, task: Task[Any]
+) -> Generator[Any, Any, Accepted]:
+    if family is not None:
+        check_family(family, listener)
+    connection, native = yield from await_native_accept(listener, task, file)
+    connection.setblocking(False)
+    return connection, SocketAddress.from_kernel(listener.family, native)
+
+
+def await_native_accept(
+    listener: socket.socket, task: Task[Any], file: FileDescriptorLike | None = None
+) -> Generator[Any, Any, tuple[socket.socket, Any]]:
+    """As `await_accept`, with the address as the `socket` module writes it, and a socket that is still blocking.
+
+    `file`: what the loop knows the listener by, where that is another object.
+    """
     if task.eager >= BUDGET:
         yield TURN
+    side = _side_of(listener, task, listener if file is None else file)
     woken = False
     while True:
+        line: Any = side.holder
         if line is None or woken:
-            accepted = _try_accept(sock)
+            accepted = _try_accept(listener)
             if accepted is not None:
                 task.eager += 1
                 return accepted
             if woken:
                 side.woken_in_vain()
-            line = side.holder
-        if line is None:
-            line = side.holder = AcceptLine(side)
-        assert isinstance(line, AcceptLine)
-        line.join(task, first=woken)
+        try:
+            (line or AcceptLine(side)).join(task, first=woken)
+        except OSError as error:
+            raise AcceptError.of(error) from None
         yield SUSPENDED
         woken = True
 
 
-def _try_accept(sock: socket.socket) -> tuple[socket.socket, Any] | None:
-    while True:
+def _side_of(listener: socket.socket, task: Task[Any], file: Any) -> Side:
+    try:
+        if listener.gettimeout() != 0.0:
+            listener.setblocking(False)
+        side = task.loop.book.find(file).read
+    except OSError as error:
+        raise AcceptError.of(error) from None
+    if side.watch is not None or not (side.holder is None or isinstance(side.holder, AcceptLine)):
+        raise side.busy(task)
+    return side
+
+
+def _try_accept(listener: socket.socket) -> tuple[socket.socket, Any] | None:
+    # Not for ever: a network that is down may say so each time, and a listener is ready again in the next turn.
+    for _ in range(BUDGET):
         try:
-            connection, native = sock.accept()
+            return listener.accept()
         except BlockingIOError:
             return None
         except OSError as error:
-            if error.errno not in GONE and error.errno != errno.EINTR:
-                raise AcceptError.of(error, address=known_name(sock)) from None
-        else:
-            connection.setblocking(False)
-            return connection, native
+            if error.errno not in _PASSED_OVER:
+                raise AcceptError.of(error, address=known_name(listener)) from None
+    return None
 
 
-def await_accept_ipv4_connection(sock: socket.socket) -> Await[Accepted]:
+def await_accept_ipv4_connection(sock: FileDescriptorLike) -> Await[Accepted]:
     """As `await_accept`, on an IPv4 listener. `ValueError`: another family. Origin: `await-accept-ipv4-connection!`."""
-    return _await_accept_of(socket.AF_INET, sock)
+    return _await_accept(socket.AF_INET, sock)
 
 
-def await_accept_ipv6_connection(sock: socket.socket) -> Await[Accepted]:
+def await_accept_ipv6_connection(sock: FileDescriptorLike) -> Await[Accepted]:
     """As `await_accept`, on an IPv6 listener. `ValueError`: another family. Origin: `await-accept-ipv6-connection!`."""
-    return _await_accept_of(socket.AF_INET6, sock)
+    return _await_accept(socket.AF_INET6, sock)
 
 
-def await_accept_unix_connection(sock: socket.socket) -> Await[Accepted]:
+def await_accept_unix_connection(sock: FileDescriptorLike) -> Await[Accepted]:
     """As `await_accept`, on a Unix listener; a client without a name has an empty path. Origin: `await-accept-unix-connection!`."""
-    return _await_accept_of(socket.AF_UNIX, sock)
-
-
-def _await_accept_of(family: int, sock: socket.socket) -> Await[Accepted]:
-    check_family(family, sock)
-    return await_accept(sock)
+    return _await_accept(socket.AF_UNIX, sock)

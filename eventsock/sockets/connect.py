@@ -7,22 +7,23 @@ It must not know listeners or streams. Whatever ends a connect, every socket it 
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..basic.addresses import SocketAddress, unix_address_or
 from ..basic.attempts import OUT_OF_RESOURCES, all_failed, begin, finish, new_socket
 from ..basic.connect import host_query
+from ..basic.handles import Borrowed
 from ..basic.racing import Race
 from ..basic.resolve import AddressInfo, Query
 from ..errors import ConnectError, ResolveError
-from ..tasks.task import Task, current_task
+from ..tasks.task import SUSPENDED, Task, current_task
 from ..tasks.waitable import Await, waitable
-from ..tasks.waits import OneShotResume, await_callback, await_side, await_sleep
+from ..tasks.waits import OneShotResume, await_callback, await_sleep
 from .resolver import await_addresses
 
 if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
+    from _typeshed import FileDescriptorLike, StrOrBytesPath
 
     from ..basic.addresses import NativeAddress
     from ..loop.descriptors import Side
@@ -40,24 +41,42 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 
 @waitable
-def await_connect(sock: socket.socket, address: SocketAddress | NativeAddress) -> Generator[Any, Any, None]:
-    """Connect `sock` to `address`, a `SocketAddress` or what the `socket` module takes for the socket's family.
+def await_connect(sock: FileDescriptorLike, address: SocketAddress | NativeAddress) -> Generator[Any, Any, None]:
+    """Connect `sock` to `address`, a `SocketAddress` or what the `socket` module takes for the socket's family (no names).
 
-    Makes `sock` non-blocking. `ConnectError`; the socket stays the caller's.
-
-    Origin: guile-a-sync2 `await-connect!`.
+    Makes `sock` non-blocking. Waits while the queue of a Unix listener is full. `ConnectError`, and the socket stays the caller's: it
+    is of no use any more, as it is after a cancellation. `BusyError`: another task writes to it, or connects it. `ValueError`: an
+    address of another family. Origin: guile-a-sync2 `await-connect!`; connect(2).
     """
-    if not isinstance(address, SocketAddress):
-        address = SocketAddress.from_native(sock.family, address)
     task = current_task("await_connect()")
-    sock.setblocking(False)
-    pause = _FIRST_PAUSE
-    while (begun := begin(sock, address)) == "busy":
-        yield from await_sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    if begun == "pending":
-        yield from await_side(task.loop.book.find(sock).write, task)
-        finish(sock, address)
+    with Borrowed(sock) as plain:
+        if not isinstance(address, SocketAddress):
+            address = SocketAddress.from_native(plain.family, address)
+        if address.family != plain.family:
+            raise ValueError(f"address {address} is of {address.family.name}, but sock is of {plain.family!r}")
+        side = _side_of(plain, sock, address, task)
+        side.hold(task)
+        try:
+            pause = _FIRST_PAUSE
+            while (begun := begin(plain, address)) == "busy":
+                yield from await_sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            if begun == "pending":
+                side.arm(task)
+                task.waits_for = side
+                del task  # a frame that holds it would make a cycle of it and a cancellation that is raised here
+                yield SUSPENDED
+                finish(plain, address)
+        finally:
+            side.holder = None
+
+
+def _side_of(sock: socket.socket, file: Any, address: SocketAddress, task: Task[Any]) -> Side:
+    try:
+        sock.setblocking(False)
+        return task.loop.book.find(file).write
+    except OSError as error:
+        raise ConnectError.of(error, address=address) from None
 
 
 def await_connect_to_ipv4_host(address: str, service: str | int | None = None, port: int = 0) -> Await[socket.socket]:
@@ -81,7 +100,7 @@ def await_connect_to_unix_host(pathname: StrOrBytesPath) -> Await[socket.socket]
     Waits while the listener's queue is full. `ConnectError`. Origin: chez-simple-sockets `await-connect-to-unix-host!`.
     """
     address = unix_address_or(ConnectError, pathname)
-    return _await_connection(AddressInfo(address.family, socket.SOCK_STREAM, 0, address))
+    return _await_in_turn([AddressInfo(address.family, socket.SOCK_STREAM, 0, address)])
 
 
 def await_connect_to_host(host: str, service: str | int | None = None, port: int = 0) -> Await[socket.socket]:
@@ -93,8 +112,7 @@ def await_connect_to_host(host: str, service: str | int | None = None, port: int
     return _await_race(host_query(socket.AF_UNSPEC, host, service, port, "host"))
 
 
-@waitable
-def _await_look_up(query: Query) -> Generator[Any, Any, list[AddressInfo]]:
+def _await_look_up(query: Query) -> Generator[Any, Any, Sequence[AddressInfo]]:
     try:
         return (yield from await_addresses(query))
     except ResolveError as error:
@@ -103,33 +121,35 @@ def _await_look_up(query: Query) -> Generator[Any, Any, list[AddressInfo]]:
 
 @waitable
 def _await_connect_in_turn(query: Query) -> Generator[Any, Any, socket.socket]:
+    return (yield from _await_in_turn((yield from _await_look_up(query))))
+
+
+@waitable
+def _await_in_turn(infos: Sequence[AddressInfo]) -> Generator[Any, Any, socket.socket]:
     attempts: list[ConnectError] = []
-    for info in (yield from _await_look_up(query)):
+    for info in infos:
         try:
             return (yield from _await_connection(info))
         except ConnectError as error:
             attempts.append(error)
             if error.errno in OUT_OF_RESOURCES:
                 break
-    raise all_failed(attempts)
+    try:
+        raise all_failed(attempts)
+    finally:
+        attempts.clear()  # their traces hold this frame, and it would hold them
 
 
-@waitable
 def _await_connection(info: AddressInfo) -> Generator[Any, Any, socket.socket]:
+    loop = current_task("a connect").loop
     sock = new_socket(info.family, info.socktype, info.protocol, info.address)
     try:
         yield from await_connect(sock, info.address)
     except BaseException:
-        _close(sock)
+        loop.forget(sock)
+        sock.close()
         raise
     return sock
-
-
-def _close(sock: socket.socket) -> None:
-    loop = current_task().loop if Task.current() is not None else None
-    if loop is not None:
-        loop.forget(sock)
-    sock.close()
 
 
 @waitable
@@ -148,7 +168,7 @@ def _await_race(query: Query) -> Generator[Any, Any, socket.socket]:
 class _Runners:
     """The attempts of one race that are under way, and the errors of those that failed."""
 
-    def __init__(self, infos: list[AddressInfo], task: Task[Any]) -> None:
+    def __init__(self, infos: Sequence[AddressInfo], task: Task[Any]) -> None:
         self._race = Race(infos)
         self._task = task
         self._under_way: list[_Attempt] = []
@@ -227,6 +247,7 @@ class _Runners:
     def close_winner(self) -> None:
         """The race is being left without it."""
         if self.winner is not None:
+            self._task.loop.forget(self.winner)
             self.winner.close()
 
 

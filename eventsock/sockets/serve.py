@@ -17,6 +17,7 @@ from typing import Any
 from ..basic.addresses import SocketAddress
 from ..basic.arguments import checked_size
 from ..errors import AcceptError, SocketError
+from ..loop.checks import checked_seconds
 from ..tasks.a_sync import start_task
 from ..tasks.task import Task, current_task
 from ..tasks.waitable import Await, waitable
@@ -33,35 +34,50 @@ ErrorHandler = Callable[[BaseException, str], object]
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Seconds until accepting is tried again, if no connection ends before.
 _PAUSE = 0.5
+# Seconds without exhaustion after which it is reported again: a full server whose places are taken at once reports it once.
+_QUIET = 5.0
 
 
 def await_serve(
-    handler: Handler, *listeners: socket.socket, on_error: ErrorHandler | None = None, max_connections: int | None = None
+    handler: Handler,
+    *listeners: socket.socket,
+    on_error: ErrorHandler | None = None,
+    max_connections: int | None = None,
+    grace: float = 0.0,
 ) -> Await[None]:
     """Accept on `listeners` for ever, and run `handler(stream, address)` as a task for each connection.
 
     `handler`: a generator function, an `async def` or a plain function. The stream is closed after it. Its errors stay its own:
-    they go to `on_error(error, where)`, by default with their traceback to stderr. Out of descriptors, accepting pauses until a
-    connection ends or half a second is over; that is reported once. With `max_connections`, further clients wait in the
-    listener's queue. It ends only by an error of a listener, or when it is cancelled: then its connections are cancelled too, and
-    waited for. The listeners stay the caller's.
+    they go to `on_error(error, where)`, by default with their traceback to stderr; `where` names the client's address. Out of
+    descriptors, accepting pauses until a connection ends or half a second is over; that is reported once. With `max_connections`,
+    further clients wait in the listener's queue (one of each listener may wait accepted).
+
+    It ends only by an error of a listener or of `on_error`, or when it is cancelled. Accepting then stops at once; the connections
+    have `grace` seconds to finish, are cancelled too, and waited for. The listeners stay the caller's. SystemExit and
+    KeyboardInterrupt of a handler leave the loop. `ValueError`, `TypeError`: bad arguments.
     """
     if not listeners:
         raise ValueError("await_serve() needs at least one listener")
+    for listener in listeners:
+        if not isinstance(listener, socket.socket):
+            raise TypeError(f"each listener must be a socket, not {type(listener).__name__}")
     if not callable(handler):
         raise TypeError(f"handler must be callable, not {type(handler).__name__}")
+    if on_error is not None and not callable(on_error):
+        raise TypeError(f"on_error must be callable, not {type(on_error).__name__}")
     if max_connections is not None and checked_size(max_connections, "max_connections") < 1:
         raise ValueError("max_connections must be at least 1")
-    return _await_serve(_Server(handler, on_error or _print_error, max_connections), listeners)
+    checked_seconds(grace, "grace")
+    return _await_serve(_Server(handler, on_error or _print_error, max_connections), listeners, grace)
 
 
 @waitable
-def _await_serve(server: _Server, listeners: tuple[socket.socket, ...]) -> Generator[Any, Any, None]:
+def _await_serve(server: _Server, listeners: tuple[socket.socket, ...], grace: float) -> Generator[Any, Any, None]:
     server.begin(listeners)
     try:
         yield from server.await_failure()
     finally:
-        yield from server.await_end()
+        yield from server.await_end(grace)
 
 
 def _print_error(error: BaseException, where: str) -> None:
@@ -80,8 +96,9 @@ class _Server:
         self._acceptors: dict[Task[Any], None] = {}
         self._failure: BaseException | None = None
         self._failed: OneShotResume | None = None
-        # Accepting tasks that stand still until a connection ends: at the limit, or out of descriptors.
-        self._paused: list[OneShotResume] = []
+        # Those who stand still until a connection ends: at the limit, out of descriptors, or to let them finish.
+        self._paused: dict[OneShotResume, None] = {}
+        self._quiet_until = float("-inf")
 
     def begin(self, listeners: tuple[socket.socket, ...]) -> None:
         """Start a task for each listener."""
@@ -91,54 +108,97 @@ class _Server:
                 self._acceptors[acceptor] = None
 
     def await_failure(self) -> Generator[Any, Any, None]:
-        """Wait until a listener fails, and raise its error."""
+        """Wait until a listener or `on_error` fails, and raise its error."""
         if self._failure is None:
             yield from await_callback(self._note_serving)
-        assert self._failure is not None
-        raise self._failure
+        self._raise_failure()
 
     def _note_serving(self, resume: OneShotResume) -> None:
         self._failed = resume
 
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        if self._failed is not None:
+            self._failed()
+
     def _acceptor_ended(self, task: Task[Any]) -> None:
         self._acceptors.pop(task, None)
-        if not task.cancelled and self._failure is None:
-            self._failure = task.error
-            if self._failed is not None:
-                self._failed()
+        if task.error is not None and not task.cancelled:
+            self._fail(task.error)
 
-    def await_end(self) -> Generator[Any, Any, None]:
-        """Cancel all and wait until all have ended. Their errors were reported when they did."""
-        tasks = [*self._acceptors, *self._connections]
-        for task in tasks:
-            task.cancel("the server ends")
-        for task in tasks:
-            with suppress(Exception):
-                yield from task.await_result()
+    def _report(self, error: BaseException, where: str) -> None:
+        try:
+            self._on_error(error, where)
+        except BaseException as broken:
+            self._fail(broken)
+
+    # Ending
+
+    def await_end(self, grace: float) -> Generator[Any, Any, None]:
+        """Accept no more, wait `grace` seconds for the connections, cancel them, and wait until all have ended."""
+        try:
+            yield from _await_cancelled(self._acceptors)
+            yield from self._await_connections(grace)
+        finally:
+            yield from _await_cancelled(self._connections)
+        self._raise_failure()  # what has come since
+
+    def _await_connections(self, grace: float) -> Generator[Any, Any, None]:
+        loop = current_task().loop
+        deadline = loop.time() + grace
+        while self._connections and (left := deadline - loop.time()) > 0:
+            yield from self._await_an_end(left)
 
     # Accepting
 
     def _accept(self, listener: socket.socket) -> Generator[Any, Any, None]:
-        me = current_task()
-        exhausted = False
+        me, family = current_task(), listener.family
         while True:
-            while self._most is not None and len(self._connections) >= self._most:
-                yield from self._await_an_end(None)
+            yield from self._await_room()
             try:
                 connection, native = yield from await_native_accept(listener, me)
             except AcceptError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                if not exhausted:
-                    exhausted = True
-                    self._on_error(error, f"accepting on {error.address}, which pauses until there is room")
+                self._note_exhaustion(error, me.loop.time())
                 yield from self._await_an_end(_PAUSE)
-            else:
-                exhausted = False
-                self._start(connection, SocketAddress.from_native(listener.family, native))
+                continue
+            if self._is_full:  # by another listener, meanwhile
+                try:
+                    yield from self._await_room()
+                except BaseException:
+                    connection.close()
+                    raise
+            self._start(connection, SocketAddress.from_kernel(family, native))
+
+    @property
+    def _is_full(self) -> bool:
+        return self._most is not None and len(self._connections) >= self._most
+
+    def _await_room(self) -> Generator[Any, Any, None]:
+        while self._is_full:
+            yield from self._await_an_end(None)
+
+    def _note_exhaustion(self, error: AcceptError, now: float) -> None:
+        quiet, self._quiet_until = now < self._quiet_until, now + _QUIET
+        if not quiet:
+            self._report(error, f"accepting on {error.address}, which pauses until there is room")
 
     def _start(self, connection: socket.socket, address: SocketAddress) -> None:
-        stream = Stream(connection)
+        try:
+            stream = Stream(connection)
+        except BaseException:
+            connection.close()
+            raise
         # The handler is the task itself, and its end closes the stream: a task around it would cost each wake-up two frames more.
         task = start_task(self._handler, (stream, address), partial(self._connection_ended, stream, address), None)
         if not task.done:
@@ -146,31 +206,62 @@ class _Server:
 
     def _connection_ended(self, stream: Stream, address: SocketAddress, task: Task[Any]) -> None:
         self._connections.pop(task, None)
-        where = f"the connection from {str(address) or 'a client without a name'}"
-        try:
-            stream.close()
-        except SocketError as unsent:
-            self._on_error(unsent, where)
-        paused, self._paused = self._paused, []
-        for resume in paused:
-            resume()
+        unsent = _closed(stream)
+        if self._paused:
+            paused, self._paused = self._paused, {}
+            for resume in paused:
+                resume()
         error = task.error
-        if error is not None and not task.cancelled and not isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self._on_error(error, where)
+        if error is None and unsent is None:
+            return
+        where = f"the connection from {str(address) or 'a client without a name'}"
+        if unsent is not None:
+            self._report(unsent, where)
+        if error is not None and not task.cancelled:
+            self._answer_for(error, where, task)
+
+    def _answer_for(self, error: BaseException, where: str, task: Task[Any]) -> None:
+        if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._report(error, where)
+        elif not task.loop.in_turn:  # otherwise it leaves the loop by itself
+            self._fail(error)
 
     def _await_an_end(self, seconds: float | None) -> Generator[Any, Any, None]:
         """Until a connection ends, or `seconds` are over."""
         loop = current_task().loop
+        resume: OneShotResume | None = None
         timeout = None
 
-        def start(resume: OneShotResume) -> None:
-            nonlocal timeout
-            self._paused.append(resume)
+        def start(given: OneShotResume) -> None:
+            nonlocal resume, timeout
+            resume = given
+            self._paused[resume] = None
             if seconds is not None:
                 timeout = loop.timeout_post(seconds, resume, repeat=False)
 
         try:
             yield from await_callback(start)
         finally:
+            if resume is not None:
+                self._paused.pop(resume, None)
             if timeout is not None:
                 loop.timeout_remove(timeout)
+
+
+def _await_cancelled(tasks: dict[Task[Any], None]) -> Generator[Any, Any, None]:
+    """Cancel all and wait until all have ended. Their errors were reported when they did."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel("the server ends")
+    for task in ending:
+        with suppress(Exception):
+            yield from task.await_result()
+
+
+def _closed(stream: Stream) -> SocketError | None:
+    """Close it; the error of what it had still to send."""
+    try:
+        stream.close()
+    except SocketError as unsent:
+        return unsent
+    return None
