@@ -137,12 +137,19 @@ class Book:
     def lookup(self, file: FileLike) -> Descriptor | None:
         """The entry that `file` was registered under, also when `file` is closed by now."""
         try:
-            return self.table.get(number_of(file))
+            descriptor = self.table.get(number_of(file))
         except SocketError:
-            for descriptor in list(self.table.values()):
-                if descriptor.file is not None and descriptor.file() is file:
-                    return descriptor
-            return None
+            return self._closed_entry(file)
+        if descriptor is None or descriptor.file is None or isinstance(file, int) or descriptor.file() is file or descriptor.open:
+            return descriptor
+        self.discard(descriptor)  # closed unannounced, and `file` has got its number
+        return None
+
+    def _closed_entry(self, file: FileLike) -> Descriptor | None:
+        for descriptor in list(self.table.values()):
+            if descriptor.file is not None and descriptor.file() is file:
+                return descriptor
+        return None
 
     def forked(self, poller: Poller) -> Poller:
         """In a forked child: take `poller` from here on; gives the parent's. The lock may be held by a thread that is not there."""

@@ -13,7 +13,7 @@ import selectors
 from typing import Protocol
 
 from ..errors import LoopStateError
-from .selectors import IN, NVAL, OUT, PRI, EpollSelector, LeanSelector, PollSelector, events_of, refuse_files
+from .selectors import IN, NVAL, OUT, PRI, EpollSelector, Face, LeanSelector, PollSelector, events_of, refuse_files
 
 __all__ = ["FORKED", "ForkedPoller", "Poller", "SelectorPoller", "default_poller", "poller_for"]
 
@@ -49,6 +49,9 @@ class SelectorPoller:
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
         self._made = type(selector)
+        # The standard one for poll(2) reports a closed descriptor as a ready one.
+        self._hides_closed = hasattr(selectors, "PollSelector") and isinstance(selector, selectors.PollSelector)
+        self._face: Face | None = None
 
     def add(self, fd: int, mask: int) -> None:
         """As `LeanSelector.add`. `ValueError`: beyond what select(2) can watch."""
@@ -92,7 +95,9 @@ class SelectorPoller:
             if not closed:
                 raise
             return closed
-        return [(key.fd, (IN if events & 1 else 0) | (OUT if events & 2 else 0)) for key, events in ready]
+        if self._hides_closed:
+            return [(key.fd, _mask_of(events) if _is_open(key.fd) else NVAL) for key, events in ready]
+        return [(key.fd, _mask_of(events)) for key, events in ready]
 
     def poll_all(self, fired: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """As `LeanSelector.poll_all`; what has no room in one `select` comes in the next."""
@@ -109,17 +114,31 @@ class SelectorPoller:
             fresh = self._made()
         except TypeError:
             return
+        if self._face is not None:
+            self._face.leave(self._inner())
         self._selector.close()
         self._selector = fresh
+        if self._face is not None:
+            self._face.join(self._inner())
+
+    def _inner(self) -> int:
+        fileno = getattr(self._selector, "fileno", None)
+        return -1 if fileno is None else fileno()
 
     def fileno(self) -> int | None:
-        """The selector's own descriptor, where it has one."""
-        fileno = getattr(self._selector, "fileno", None)
-        return None if fileno is None else fileno()
+        """A descriptor for a host, where the selector has one; the same one for life, where there is epoll."""
+        inner = self._inner()
+        if inner == -1 or not hasattr(select, "epoll"):
+            return None if inner == -1 else inner
+        if self._face is None:
+            self._face = Face(inner)
+        return self._face.fileno()
 
     def close(self) -> None:
         """Close the selector."""
         self._selector.close()
+        if self._face is not None:
+            self._face.close()
 
 
 class ForkedPoller:
@@ -154,6 +173,10 @@ class ForkedPoller:
 
     def close(self) -> None:
         """Nothing is left to release: the child's copies were closed at the fork."""
+
+
+def _mask_of(events: int) -> int:
+    return (IN if events & selectors.EVENT_READ else 0) | (OUT if events & selectors.EVENT_WRITE else 0)
 
 
 def _is_open(fd: int) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-__all__ = ["BATCH", "EVENT_EXCEPT", "EpollSelector", "LeanSelector", "PollSelector", "events_of", "refuse_files"]
+__all__ = ["BATCH", "EVENT_EXCEPT", "EpollSelector", "Face", "LeanSelector", "PollSelector", "events_of", "refuse_files"]
 
 # The bits of poll(2), which epoll(7) shares. ERR, HUP and NVAL are reported unasked.
 IN, PRI, OUT, ERR, HUP, NVAL = 1, 2, 4, 8, 16, 32
@@ -225,11 +225,39 @@ class PollSelector(LeanSelector):
         self._native = self._poll_object = select.poll()
 
 
+class Face:
+    """One epoll before another descriptor of its kind: readable when that is, and the same for life.
+
+    A selector that begins again gets a new descriptor. A host that had registered the old one would be deaf from then on, because
+    its own epoll forgets a closed descriptor without a word.
+    """
+
+    def __init__(self, inner: int) -> None:
+        self._epoll = select.epoll()
+        self.join(inner)
+
+    def join(self, inner: int) -> None:
+        """Stand before `inner`."""
+        self._epoll.register(inner, IN)
+
+    def leave(self, inner: int) -> None:
+        """`inner` is about to be closed."""
+        self._epoll.unregister(inner)
+
+    def fileno(self) -> int:
+        """What a host may register."""
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """Release it; idempotent."""
+        self._epoll.close()
+
+
 class EpollSelector(LeanSelector):
     """On epoll(7); Linux."""
 
     edge = getattr(select, "EPOLLET", 0)
-    _face: select.epoll | None = None
+    _face: Face | None = None
 
     def _open(self) -> None:
         self._native = self._epoll = select.epoll()
@@ -247,19 +275,16 @@ class EpollSelector(LeanSelector):
     def fileno(self) -> int:
         """An epoll descriptor: itself readable, in a host's loop, when a watched descriptor is ready. The same one for life."""
         if self._face is None:
-            # One epoll around the other, made for the first who asks: `renew` replaces the inner one, and a host that watches the
-            # outer one need not know. Had it our own descriptor, its epoll would forget that at the renewal without a word.
-            self._face = select.epoll()
-            self._face.register(self._epoll.fileno(), IN)
+            self._face = Face(self._epoll.fileno())
         return self._face.fileno()
 
     def renew(self) -> None:
         """Begin again with an empty kernel object; who was watched must be added anew."""
         if self._face is not None:
-            self._face.unregister(self._epoll.fileno())
+            self._face.leave(self._epoll.fileno())
         super().renew()
         if self._face is not None:
-            self._face.register(self._epoll.fileno(), IN)
+            self._face.join(self._epoll.fileno())
 
     def _close_native(self) -> None:
         self._epoll.close()
