@@ -223,8 +223,8 @@ def test_fault_03_same_number_same_holder(held: str, loop: EventLoop, stack: Exi
 
     def task() -> Steps:
         for _ in range(2):
-            file = {"socket": wrapper.inner, "number": wrapper.inner.fileno(), "wrapper": wrapper}[held]
-            yield from await_readable(file)
+            files: dict[str, Any] = {"socket": wrapper.inner, "number": wrapper.inner.fileno(), "wrapper": wrapper}
+            yield from await_readable(files[held])
             noted.append(wrapper.inner.recv(10))
             fd = wrapper.inner.fileno()
             wrapper.inner.close()
@@ -833,7 +833,12 @@ def test_interest_stays_registered_between_waits(loop: EventLoop, pair: Pair, mo
     left, right = pair
     told = Noted()
     want = Descriptor.want
-    monkeypatch.setattr(Descriptor, "want", lambda self, bits: (told.append(bits), want(self, bits))[1])
+
+    def noting(self: Descriptor, bits: int) -> None:
+        told.append(bits)
+        want(self, bits)
+
+    monkeypatch.setattr(Descriptor, "want", noting)
     rounds = 20
 
     def echoes() -> Steps:
@@ -994,8 +999,8 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("selector", KINDS)
 def test_descriptors_at_random(selector: str) -> None:
-    machine = type(f"Life{selector.title().replace(' ', '')}", (Life,), {"kind": selector})
-    case = machine.TestCase
+    machine: type[Life] = type(f"Life{selector.title().replace(' ', '')}", (Life,), {"kind": selector})
+    case: Any = machine.TestCase
     case.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
     case().runTest()
 
