@@ -6,6 +6,7 @@ Knows the contract of embedding and the shape that `host_drivers` gives a host; 
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import threading
 import time
@@ -494,9 +495,8 @@ def nothing_is_left_open(host: Host) -> Steps:
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-@case
-def renewed_selector_is_still_heard(host: Host) -> Steps:
-    with pair() as (left, right), EventLoop() as loop, host.attach(loop):
+def _with_renewed_selector(host: Host, loop: EventLoop) -> Steps:
+    with pair() as (left, right), loop, host.attach(loop):
         heard: list[bytes] = []
         a_sync(hear, right, heard)
         ghost, peer = socket.socketpair()
@@ -515,6 +515,16 @@ def renewed_selector_is_still_heard(host: Host) -> Steps:
             yield 0.2
             if host.counts:
                 assert time.process_time() - start < 0.1
+
+
+@case
+def renewed_selector_is_still_heard(host: Host) -> Steps:
+    yield from _with_renewed_selector(host, EventLoop())
+
+
+@case
+def renewed_selector_of_the_user_is_still_heard(host: Host) -> Steps:
+    yield from _with_renewed_selector(host, EventLoop(selector=selectors.DefaultSelector()))
 
 
 # A modal dialog
@@ -576,6 +586,34 @@ def dialog_without_nested(host: Host) -> Steps:
         assert order == ["opens", "heard 0", "closes"]
         yield lambda: heard
     assert host.reported == []
+
+
+@case
+def dialog_of_a_loop_that_runs_itself(host: Host) -> Steps:
+    """Ours is the loop of the program; a task opens a window, whose host steps the loop as long as it is open."""
+    if not host.nests:
+        return
+    order: list[str] = []
+
+    def dialog() -> Task:
+        yield from await_sleep(0.01)
+        with loop.nested(), host.attach(loop):
+            host.go_on(0.1)
+        order.append("closed")
+        yield from await_sleep(0.01)
+        order.append("dialog")
+
+    def other() -> Task:
+        yield from await_sleep(0.03)
+        order.append("other")
+
+    with EventLoop() as loop:
+        a_sync(dialog, loop=loop)
+        a_sync(other, loop=loop)
+        loop.run()
+    assert order == ["other", "closed", "dialog"]
+    assert running_event_loop() is None
+    yield 0.0
 
 
 @case
