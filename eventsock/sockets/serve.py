@@ -76,8 +76,11 @@ def _await_serve(server: _Server, listeners: tuple[socket.socket, ...], grace: f
     server.begin(listeners)
     try:
         yield from server.await_failure()
-    finally:
+    except GeneratorExit:
+        raise  # the loop ends, and closes every task itself: nothing can be awaited any more
+    except BaseException:
         yield from server.await_end(grace)
+        raise
 
 
 def _print_error(error: BaseException, where: str) -> None:
