@@ -51,6 +51,9 @@ class Line:
         ratio = self.ratio(results)
         if ratio is None:
             return "not measured"
+        by_cpu = self.ratio_by_cpu(results)
+        if by_cpu is not None and self.met(by_cpu) != self.met(ratio):
+            return "unclear"
         return "met" if self.met(ratio) else "**not met**"
 
 
