@@ -48,7 +48,8 @@ def _bar(results: Results) -> Iterator[str]:
     yield _table(["workload", "bar", "measured", "by server CPU", "C", ""], rows)
     yield (
         "*By server CPU*: for the rates, what the ratio would be by the CPU each server used for a message."
-        " The two agree where the server is what limits and nobody else uses the machine; a line on which they differ is *unclear*. *C*: what the C server reaches in the same line."
+        " The two agree where the server is what limits and nobody else uses the machine; a line on which they differ is *unclear*."
+        " *C*: what the C server reaches in the same line."
     )
 
 
