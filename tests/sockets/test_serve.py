@@ -275,9 +275,11 @@ def test_fault_37_also_before_the_loop_runs() -> None:
         listen_on_ipv4_socket(True, 0) as listener,
         socket.create_connection(listener.getsockname()),
         EventLoop() as loop,
-        pytest.raises(SystemExit),
     ):
-        a_sync(await_serve, handler, listener, loop=loop)
+        server = a_sync(await_serve, handler, listener, loop=loop)
+        with pytest.raises(SystemExit):
+            loop.run()
+        assert server.done
 
 
 # Out of descriptors, and limits
@@ -398,8 +400,10 @@ def test_fault_38_the_limit_holds_for_all_listeners_together() -> None:
     ],
 )
 def test_bad_arguments(arguments: Any, options: Any, error: type[Exception]) -> None:
-    with listen_on_ipv4_socket(True, 0) as listener, pytest.raises(error):
-        await_serve(*(listener if each == "listener" else each for each in arguments), **options)
+    with listen_on_ipv4_socket(True, 0) as listener:
+        given: Any = [listener if each == "listener" else each for each in arguments]
+        with pytest.raises(error):
+            await_serve(*given, **options)
 
 
 # The end
@@ -498,11 +502,15 @@ def test_fault_39_a_listener_that_is_closed_ends_the_server_with_an_error() -> N
             ended.append("connection")
 
     def main() -> Steps:
+        def close_listener() -> None:
+            task.loop.forget(listener)
+            listener.close()
+
         listener = listen_on_ipv4_socket(True, 0)
         with listen_on_ipv4_socket(True, 0) as other, socket.create_connection(other.getsockname()):
             task = Task.current()
             assert task is not None
-            task.loop.timeout_post(0.01, lambda: (task.loop.forget(listener), listener.close()), repeat=False)
+            task.loop.timeout_post(0.01, close_listener, repeat=False)
             with pytest.raises(AcceptError, match="closed"):
                 yield from await_serve(handler, listener, other)
             with socket.create_connection(other.getsockname()) as sock:  # and has let go of the others
