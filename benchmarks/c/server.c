@@ -1,4 +1,5 @@
-/* The baseline: the least a server can do. Level-triggered epoll, one read and one write per readiness, no framework.
+/* The baseline: the least a server can do. Level-triggered epoll, one read and one write per readiness (of datagrams and of connections
+   to accept, up to sixteen), no framework.
    usage: server echo|lines|http|udp    It prints "ready PORT" and serves until it is killed. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -16,7 +17,7 @@
 
 #define PONG "+PONG\r\n"
 #define HELLO "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!"
-enum { ROOM = 65536, EVENTS = 1024, ACCEPTS = 16, DESCRIPTORS = 65536 };
+enum { ROOM = 65536, EVENTS = 1024, ACCEPTS = 16, DATAGRAMS = 16, DESCRIPTORS = 65536 };
 
 struct connection {
     int matched; /* how much of the request's end has been seen: a request may be cut anywhere */
@@ -114,9 +115,12 @@ static void serve(int fd, char service) {
 
 static void serve_datagrams(int fd) {
     struct sockaddr_in peer;
-    socklen_t length = sizeof peer;
-    ssize_t n = recvfrom(fd, input, sizeof input, 0, (struct sockaddr *)&peer, &length);
-    if (n >= 0) sendto(fd, input, (size_t)n, 0, (struct sockaddr *)&peer, length);
+    for (int i = 0; i < DATAGRAMS; i++) {
+        socklen_t length = sizeof peer;
+        ssize_t n = recvfrom(fd, input, sizeof input, 0, (struct sockaddr *)&peer, &length);
+        if (n < 0) return;
+        sendto(fd, input, (size_t)n, 0, (struct sockaddr *)&peer, length);
+    }
 }
 
 int main(int argc, char **argv) {
