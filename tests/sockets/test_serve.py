@@ -503,6 +503,7 @@ def test_fault_39_a_listener_that_is_closed_ends_the_server_with_an_error() -> N
 
     def main() -> Steps:
         def close_listener() -> None:
+            assert task is not None
             task.loop.forget(listener)
             listener.close()
 
