@@ -134,14 +134,14 @@ def await_future(awaitable: Awaitable[T]) -> Generator[Any, Any, T]:
     future: asyncio.Future[T] = asyncio.ensure_future(awaitable, loop=host)
     try:
         yield from _await_end(future)
-    except GeneratorExit:  # our loop ends, and nothing can be waited for
-        future.cancel()
-        raise
     except Cancelled as cancelled:
         future.cancel(cancelled.reason)
         yield from _await_end(future)
         if not future.cancelled() and (error := future.exception()) is not None:
             raise error
+        raise
+    except BaseException:  # our loop ends, and nothing can be waited for
+        future.cancel()
         raise
     try:
         return future.result()

@@ -17,9 +17,9 @@ from ..loop.event_loop import EventLoop
 from .states import ENDED, RAW, STRUCK, SUSPENDED, TURN, Wait
 from .telling import Thrower, wrong_yield
 from .waitable import Await
-from .where import awaiting, is_running, iterates_async_generator, report
+from .where import awaiting, is_running, report
 
-__all__ = ["Driver", "LoopEnded"]
+__all__ = ["Driver", "LoopEnded", "LoopEnds"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,14 @@ Body = Generator[Any, Any, T] | Coroutine[Any, Any, T]
 
 class LoopEnded(LoopStateError):  # noqa: N818 - what has happened, as `LoopClosedError`'s kin say it
     """Raised at an await of a task that is being closed, because its loop has quit or was closed."""
+
+
+class LoopEnds(BaseException):
+    """Raised at the await of a task that is being closed, so that its `finally` blocks run.
+
+    Not `GeneratorExit`: Python hands that to what a generator delegates to by closing it, and an await in a `finally` there would
+    be "generator ignored GeneratorExit" where `LoopEnded` should be. Nor `Cancelled`, which a task may catch and go on.
+    """
 
 
 class Driver(Generic[T]):
@@ -206,10 +214,7 @@ class Driver(Generic[T]):
         if is_running(body):
             return False
         self._leave_wait()
-        error: BaseException = GeneratorExit()
-        if iterates_async_generator(body):
-            # Before 3.13 Python stops a GeneratorExit at the iteration, and leaves the iterated generator as if it still ran.
-            error = Cancelled("the loop ended")
+        error: BaseException = LoopEnds("the loop has quit or was closed")
         former = here.loop, loop.current
         here.loop, loop.current = loop, self
         try:
@@ -218,7 +223,7 @@ class Driver(Generic[T]):
                 self._leave_wait()
                 error = LoopEnded(f"{self} cannot wait any more: its loop has quit or was closed")
             raise RuntimeError(f"{self} goes on waiting although its loop has ended")
-        except (StopIteration, GeneratorExit, Cancelled):
+        except (StopIteration, LoopEnds, GeneratorExit, Cancelled):
             self._unheard = False
             self._end(None, Cancelled("the loop ended"))
         except BaseException as raised:

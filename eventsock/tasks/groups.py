@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 from ..errors import Cancelled, LoopStateError
 from .a_sync import start_task
 from .states import SUSPENDED
-from .task import LoopEnded, Task, current_task
+from .task import LoopEnded, LoopEnds, Task, current_task
 from .waitable import waitable
 
 __all__ = ["TaskGroup"]
@@ -103,7 +103,7 @@ class TaskGroup:
             await self._await_block(self._parent, cause)
         except LoopEnded:
             # Our own wait, in a task that is being closed: so are the children.
-            if not isinstance(error, GeneratorExit):
+            if not isinstance(error, LoopEnds):
                 raise
 
     @waitable

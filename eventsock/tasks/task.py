@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from ..errors import Cancelled, LoopStateError, TaskCancelled
 from ..loop.current import here
-from .driver import Driver, LoopEnded
+from .driver import Driver, LoopEnded, LoopEnds
 from .states import BUDGET, ENDED, SUSPENDED, TURN, Wait
 from .waitable import waitable
 from .where import caller_of
 
-__all__ = ["BUDGET", "SUSPENDED", "TURN", "LoopEnded", "Task", "Wait", "caller_of", "current_task", "get_current"]
+__all__ = ["BUDGET", "SUSPENDED", "TURN", "LoopEnded", "LoopEnds", "Task", "Wait", "caller_of", "current_task", "get_current"]
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
-from inspect import CO_ASYNC_GENERATOR
 from threading import get_ident
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .driver import Driver
 
-__all__ = ["awaiting", "caller_of", "is_running", "iterates_async_generator", "place", "public_name", "report"]
+__all__ = ["awaiting", "caller_of", "is_running", "place", "public_name", "report"]
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -91,11 +90,6 @@ def _peer(wait: object) -> str:
     except (OSError, ValueError, TypeError):
         return ""  # not connected, or gone meanwhile
     return f" ({peer})" if peer else ""
-
-
-def iterates_async_generator(body: object) -> bool:
-    """Whether a suspended body waits within an async generator that it iterates."""
-    return any(frame.f_code.co_flags & CO_ASYNC_GENERATOR for frame in _links(body))
 
 
 def _links(body: Any) -> Iterator[FrameType]:

@@ -90,7 +90,7 @@ def test_others_that_will_not_go_are_closed(monkeypatch: pytest.MonkeyPatch) -> 
                 yield from await_sleep(60)
             except Cancelled:
                 said.append("stays")
-            except GeneratorExit:
+            except BaseException:
                 said.append("closed")
                 raise
 
