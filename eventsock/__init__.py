@@ -48,10 +48,14 @@ if TYPE_CHECKING:
     from .sockets.connect import await_connect_to_unix_host as await_connect_to_unix_host
     from .sockets.resolver import Resolver as Resolver
     from .sockets.resolver import set_resolver as set_resolver
+    from .sockets.sendfile import FileSent as FileSent
     from .sockets.serve import await_serve as await_serve
+    from .sockets.stdin import open_stdin as open_stdin
     from .sockets.stream import Stream as Stream
+    from .sockets.text import TextStream as TextStream
     from .sockets.transfer import await_receive as await_receive
     from .sockets.transfer import await_receive_from as await_receive_from
+    from .sockets.transfer import await_receive_from_into as await_receive_from_into
     from .sockets.transfer import await_receive_into as await_receive_into
     from .sockets.transfer import await_send as await_send
     from .sockets.transfer import await_send_all as await_send_all
@@ -117,8 +121,13 @@ _ROOMS = {
     """,
     "sockets.resolver": "Resolver set_resolver",
     "sockets.serve": "await_serve",
+    "sockets.sendfile": "FileSent",
+    "sockets.stdin": "open_stdin",
     "sockets.stream": "Stream",
-    "sockets.transfer": "await_receive await_receive_from await_receive_into await_send await_send_all await_send_to",
+    "sockets.text": "TextStream",
+    "sockets.transfer": """
+        await_receive await_receive_from await_receive_from_into await_receive_into await_send await_send_all await_send_to
+    """,
     "tasks.a_sync": "a_sync await_call get_resume",
     "tasks.choice": "after await_choice finished readable writable",
     "tasks.groups": "TaskGroup",

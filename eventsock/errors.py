@@ -253,14 +253,15 @@ class LineTooLong(StreamError):  # noqa: N818 - the contract's name
 class IncompleteRead(StreamError):  # noqa: N818 - the contract's name
     """The peer ended before all that was asked for had come; `partial` holds what did."""
 
-    def __init__(self, partial: bytes, expected: int | None = None) -> None:
+    def __init__(self, partial: bytes | str, expected: int | None = None) -> None:
         super().__init__(partial, expected)
         self.partial = partial
         self.expected = expected
 
     def __str__(self) -> str:
         wanted = "the delimiter" if self.expected is None else f"{self.expected} bytes"
-        return f"the peer ended after {len(self.partial)} bytes, before {wanted} had come"
+        unit = "bytes" if isinstance(self.partial, bytes) else "characters"
+        return f"the peer ended after {len(self.partial)} {unit}, before {wanted} had come"
 
 
 class MeetingClosed(EventsockError):  # noqa: N818 - the contract's name

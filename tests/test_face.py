@@ -77,13 +77,7 @@ _CONTRACT = {
 }
 
 # What the contract promises and the package does not have yet. A name leaves this list together with the commit that brings it.
-NOT_YET: set[str] = set(
-    """
-    TextStream open_stdin Stream.await_geteveryline Stream.await_getsomelines Stream.await_geteveryblock
-    Stream.await_getsomeblocks Stream.await_put_file Stream.await_flush Stream.await_close Stream.abort
-    TextStream.await_getline TextStream.await_put_string
-    """.split()  # noqa: SIM905
-)
+NOT_YET: set[str] = set()
 
 
 def _contract() -> list[str]:

@@ -1,0 +1,108 @@
+"""The splitter: every verb, every chunking, every limit. Pure: bytes in, units out, no socket and no loop."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventsock import IncompleteRead, LineTooLong
+from eventsock.sockets.linebreaks import Mark, Universal
+from eventsock.sockets.splitter import MORE, Splitter
+
+CRLF = Mark(b"\r\n")
+ANY = Universal(b"\n", b"\r")
+
+Take = Callable[[Splitter], Any]
+
+
+def outcome(splitter: Splitter, take: Take) -> Any:
+    """What a verb gave, an error as a plain value."""
+    try:
+        return take(splitter)
+    except (LineTooLong, IncompleteRead) as error:
+        return type(error).__name__, error.partial
+
+
+def drive(chunks: list[bytes], takes: list[Take], limit: int) -> list[Any]:
+    """Feed as a stream does, only when nothing can be given, and end at the end."""
+    splitter, waiting, units = Splitter(limit), list(chunks), []
+    for take in takes:
+        while (unit := outcome(splitter, take)) is MORE:
+            assert splitter.want > 0
+            if waiting:
+                splitter.feed(waiting.pop(0))
+            else:
+                splitter.end()
+        units.append(unit)
+    return units
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted({place % (len(data) + 1) for place in places}), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+VERBS: dict[str, Take] = {
+    "line": lambda s: s.line(),
+    "line by CR LF": lambda s: s.line_by(CRLF),
+    "line by any": lambda s: s.line_by(ANY),
+    "until |": lambda s: s.until(b"|"),
+    "until -->": lambda s: s.until(b"-->"),
+    "block of 3": lambda s: s.block(3),
+    "block of 40": lambda s: s.block(40),
+    "block of 0": lambda s: s.block(0),
+}
+TEXT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r", b"\r\n", b"|", b"-", b"->", b"-->", b"\0", b"0123456789" * 3]), max_size=40)
+
+
+@given(TEXT, st.lists(st.integers(0, 2000)), st.lists(st.sampled_from(sorted(VERBS)), max_size=12), st.integers(1, 12))
+def test_every_chunking_gives_the_same(words: list[bytes], places: list[int], verbs: list[str], limit: int) -> None:
+    data = b"".join(words)
+    takes = [VERBS[verb] for verb in verbs] + [lambda s: s.everything()]
+    at_once = drive([data] if data else [], takes, limit)
+    assert drive(cut(data, places), takes, limit) == at_once
+    assert drive([bytes([byte]) for byte in data], takes, limit) == at_once
+
+
+@given(TEXT, st.lists(st.integers(0, 2000)), st.integers(1, 50))
+def test_lines_are_those_of_the_standard_library(words: list[bytes], places: list[int], most: int) -> None:
+    data = b"".join(words)
+    chunks = cut(data, places)
+    lines = io.BytesIO(data).read().split(b"\n")
+    expected = lines if lines[-1] else lines[:-1]
+    assert drive(chunks, [VERBS["line"]] * (len(expected) + 2), 10_000) == [*expected, None, None]
+    any_break = io.TextIOWrapper(io.BytesIO(data), "latin-1", newline=None).read().split("\n")
+    expected_any = [line.encode("latin-1") for line in (any_break if any_break[-1] else any_break[:-1])]
+    assert drive(chunks, [VERBS["line by any"]] * (len(expected_any) + 1), 10_000) == [*expected_any, None]
+    blocks = [data[i : i + most] for i in range(0, len(data), most)]
+    assert drive(chunks, [lambda s: s.block(most)] * (len(blocks) + 1), 10) == [*blocks, None]
+
+
+@given(TEXT, st.lists(st.integers(0, 2000)), st.lists(st.sampled_from(["some", "some 2", *sorted(VERBS)]), max_size=30), st.integers(1, 12))
+def test_no_byte_is_lost(words: list[bytes], places: list[int], verbs: list[str], limit: int) -> None:
+    """Whatever is taken how, what is given and what is left are all that was fed, but for the ends of lines."""
+    data = b"".join(words)
+    splitter, waiting, given_out = Splitter(limit), cut(data, places), b""
+    takes: dict[str, Take] = {**VERBS, "some": lambda s: s.some(), "some 2": lambda s: s.some(2)}
+    for verb in verbs:
+        if waiting:
+            splitter.feed(waiting.pop(0))
+        before = splitter.held
+        unit = outcome(splitter, takes[verb])
+        if isinstance(unit, tuple):
+            unit = unit[1]
+        if isinstance(unit, bytes):
+            given_out += unit
+            assert splitter.held <= before
+    rest = splitter.peek() + b"".join(waiting)
+    assert data.endswith(rest)
+    without_breaks = data[: len(data) - len(rest)].replace(b"\n", b"").replace(b"\r", b"")
+    skipped = len(without_breaks) - len(given_out.replace(b"\n", b"").replace(b"\r", b""))
+    assert skipped >= 0
+    if not any(verb.startswith("line") for verb in verbs):
+        assert given_out + rest == data
