@@ -164,9 +164,10 @@ class _Server:
     # Accepting
 
     def _accept(self, listener: socket.socket) -> Generator[Any, Any, None]:
-        me, family = current_task(), listener.family
+        me, family, limited = current_task(), listener.family, self._most is not None
         while True:
-            yield from self._await_room()
+            if limited:
+                yield from self._await_room()
             try:
                 connection, native = yield from await_native_accept(listener, me)
             except AcceptError as error:
@@ -175,7 +176,7 @@ class _Server:
                 self._note_exhaustion(error, me.loop.time())
                 yield from self._await_an_end(_PAUSE)
                 continue
-            if self._is_full:  # by another listener, meanwhile
+            if limited and self._is_full:  # by another listener, meanwhile
                 try:
                     yield from self._await_room()
                 except BaseException:
