@@ -42,7 +42,7 @@ def set_default_event_loop(loop: EventLoop | None = None) -> EventLoop:
         from .event_loop import EventLoop
 
         loop = EventLoop()
-    _default = loop
+    _default = _checked(loop)
     if not _closes_at_exit:
         _closes_at_exit = True
         atexit.register(_close_default)
@@ -56,13 +56,23 @@ def get_default_event_loop() -> EventLoop | None:
 
 def resolve_loop(loop: EventLoop | None = None) -> EventLoop:
     """`loop` itself, else the loop running in this thread, else the default. `NoEventLoopError`: there is none of these."""
-    found = loop or here.loop or _default
+    if loop is not None:
+        return _checked(loop)
+    found = here.loop or _default
     if found is None:
         raise NoEventLoopError(
             "no event loop: none runs in this thread and no default is set; call set_default_event_loop(), name one with loop=, "
             "or start with run(f)"
         )
     return found
+
+
+def _checked(loop: EventLoop) -> EventLoop:
+    from .event_loop import EventLoop
+
+    if not isinstance(loop, EventLoop):
+        raise TypeError(f"loop must be an EventLoop, not {loop!r}")
+    return loop
 
 
 def claim_thread(loop: EventLoop) -> EventLoop | None:

@@ -137,10 +137,11 @@ class Engine:
                 fired = book.poller.poll(wait if wait < _LOOK else _LOOK)
                 if not fired and wait > _LOOK:
                     fired = self._go_on_sleeping(wait - _LOOK)
-            elif book.registered or not turn & 15:
+            elif book.registered or patience is not None or not turn & 15:
                 fired = book.poller.poll(0.0)
             else:
-                # There is no descriptor to ask about; but in some turns other threads should have the interpreter.
+                # There is no descriptor to ask about. A host must see ours drained, and now and then other threads should have
+                # the interpreter; else it can wait.
                 fired = _NOTHING
         else:
             fired, turn = self._unserved
@@ -257,13 +258,16 @@ class Engine:
         if len(fired) >= _MANY:
             fired = book.poller.poll_all(fired)
             limit = self.time() + _LONGEST_BATCH if limit is None else limit
+        begun = False
         for index, (fd, mask) in enumerate(fired):
             if self._cut:
                 return
-            if limit is not None and index and self.time() >= limit:
+            # However short the time, one is served; our own descriptors do not count.
+            if begun and limit is not None and self.time() >= limit:
                 self._unserved = fired[index:], turn
                 return
             self._serve(fd, mask, turn)
+            begun = begun or fd not in book.own
 
     def _serve(self, fd: int, mask: int, turn: int) -> None:
         """All that one descriptor was reported for: `excpt`, then `in`, then `out`."""

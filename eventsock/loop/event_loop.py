@@ -433,6 +433,8 @@ class EventLoop(Verbs):
             self._awake = self._alert = False
             self._waker.reset()
         wait = self._wait()
+        if wait == 0.0 and self._refusal is None:
+            self._awake, self._alert = True, self._unguarded  # nothing can be earlier
         return wait if 0.0 <= wait < inf else None
 
     def on_wake(self, callback: Callable[[], object] | None) -> None:
