@@ -383,7 +383,7 @@ def test_on_wake_is_not_called_while_a_step_sleeps(loop: EventLoop) -> None:
     loop.block()
     loop.step()
     loop.on_wake(noted.note("woken"))
-    with in_thread(after(0.03, partial(loop.post, int))):
+    with in_thread(after(0.3, partial(loop.post, int))):
         loop.step(20)
     assert noted == []
     loop.block(False)

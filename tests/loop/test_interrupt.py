@@ -206,30 +206,31 @@ def test_fault_88_ctrl_c_at_any_moment_of_a_run(make_loop: MakeLoop) -> None:
 
 
 _STEPPED = """
-import signal, threading, time, os
+import os, signal, threading, time
 from eventsock import EventLoop
-left = 40
+begun, ended = [], []
 def interrupts():
-    while left:
+    while not begun:
+        time.sleep(0.001)
+    for _ in range(40):
         time.sleep(0.002)
         os.kill(os.getpid(), signal.SIGINT)
+    ended.append(True)
 with EventLoop(debug=False) as loop:
     thread = threading.Thread(target=interrupts)
     thread.start()
-    while left:
+    while not ended:
         try:
-            loop.timeout_post(0.0001, int)
-            loop.post(int)
-            while True:
+            begun.append(True)
+            while not ended:
+                loop.timeout_post(0.0001, int)
+                loop.post(int)
                 loop.step(0.0005)
         except KeyboardInterrupt:
-            left -= 1
-    while True:
-        try:
-            thread.join()
-            break
-        except KeyboardInterrupt:
             pass
+    thread.join()
+    loop.quit()
+    loop.step()
     loop.post(lambda: print("as good as new"))
     loop.step()
 """
