@@ -2,8 +2,8 @@
 """A notebook without pages: cells come over a socket, IPython runs them, and tasks that one cell started go on while the next is awaited.
 
 This is how a Jupyter kernel works (there it takes one line, `%load_ext eventsock`): asyncio runs the session, and the default loop is its
-guest. A cell ends with an empty line; what it prints comes back, and then an empty line. Try `nc 127.0.0.1 8400`. It runs whatever code
-it is sent, so it listens on this machine only. Needs IPython.
+guest. A cell ends with an empty line; what it prints comes back, less its empty lines, and then one. Try `nc 127.0.0.1 8400`. It runs
+whatever code it is sent, so it listens on this machine only. Needs IPython.
 """
 
 import argparse
@@ -40,7 +40,7 @@ class Session:
     async def _run(self, cell: str) -> str:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             await self._shell.run_cell_async(cell, store_history=False, transformed_cell=self._shell.transform_cell(cell))
-        return printed.getvalue()
+        return "".join(line for line in printed.getvalue().splitlines(keepends=True) if line.strip())
 
 
 async def serve(shell: Any, port: int) -> None:
