@@ -16,7 +16,7 @@ from ..loop.event_loop import EventLoop
 from ..tasks.task import Task, current_task
 from ..tasks.waitable import waitable
 from ..tasks.waits import await_callback
-from .guest import Guest
+from .guest import Guest, milliseconds
 
 __all__ = ["AsyncioGuest", "as_awaitable", "attach", "await_future"]
 
@@ -46,7 +46,8 @@ class AsyncioGuest(Guest):
             self._alarm.cancel()
             self._alarm = None
         if seconds is not None and not self.host.is_closed():
-            self._alarm = self.host.call_later(seconds, self.serve)
+            # uvloop rounds to milliseconds: less than half of one would be none, and be asked for again and again.
+            self._alarm = self.host.call_later(milliseconds(seconds) / 1000, self.serve)
 
     def report(self, error: BaseException, where: str) -> None:
         """To the loop's exception handler, which logs it if nobody has set another."""

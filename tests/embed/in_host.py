@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 
-from host_cases import CASES
+from host_cases import CASES, count_calls
 from host_drivers import HOSTS, Case, Host, NotInstalledError
 
 
@@ -34,6 +34,7 @@ def _go(kind: type[Host], case: Case) -> str | None:
 def main() -> None:
     kind = HOSTS[sys.argv[1]]
     wanted = sys.argv[2:]
+    count_calls()
     for case in CASES:
         name = getattr(case, "__name__", "?")
         if not wanted or name in wanted:
