@@ -359,3 +359,22 @@ _MILLISECONDS = [(0.0, 0), (0.0001, 1), (0.001, 1), (0.0011, 2), (60, 60000), (1
 @pytest.mark.parametrize(("seconds", "expected"), _MILLISECONDS)
 def test_milliseconds_are_rounded_up(seconds: float, expected: int) -> None:
     assert embed.milliseconds(seconds) == expected
+
+
+def test_host_never_holds_the_number_of_a_stranger(loop: EventLoop) -> None:
+    """The loop is closed in another thread; the numbers that it had are given out again before the host hears of it."""
+
+    class Looking(Ledger):
+        def unwatch(self, fd: int) -> None:
+            self.entries.append(os.readlink(f"/proc/self/fd/{fd}"))
+
+    with Looking(loop).attach() as guest:
+        thread = threading.Thread(target=loop.close)
+        thread.start()
+        thread.join()
+        strangers = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+        guest.taken()
+        guest.detach()
+        for fd in strangers:
+            os.close(fd)
+    assert guest.taken() == [None, "anon_inode:[eventpoll]"]
