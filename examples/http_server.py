@@ -17,10 +17,9 @@ from http import HTTPStatus
 import h11
 
 from eventsock import SocketError, Stream, await_serve, run, timeout
-from eventsock.basic import SocketAddress, listen_on_ipv4_socket, listen_on_ipv6_socket, shutdown, socket_name
+from eventsock.basic import SocketAddress, listen_on_ipv4_socket, listen_on_ipv6_socket, socket_name
 
 SECONDS_FOR_A_REQUEST = 30
-SECONDS_TO_LEAVE = 2
 
 PAGES = {b"/": b"<!doctype html><title>eventsock</title><h1>Hello, world</h1>\n"}
 
@@ -42,7 +41,7 @@ class Conversation:
         except h11.RemoteProtocolError as error:
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 await self._respond(error.error_status_hint, f"{error}\n".encode())
-        await self._leave()
+        await self._stream.await_close()  # in good order, so that the last words arrive even if not all was read
 
     async def _hear(self) -> h11.Request | None:
         """The next request, once all of it is there; None when no more will come. The pages want no content, so it is read past."""
@@ -80,13 +79,6 @@ class Conversation:
     async def _send(self, *events: h11.Event) -> None:
         await self._stream.await_put_bytes(b"".join(self._http.send(event) or b"" for event in events))
 
-    async def _leave(self) -> None:
-        """Closing with something unread would reset the connection, and a reset may overtake our last words (RFC 9112, 9.6)."""
-        shutdown(self._stream, "wr")
-        with timeout(SECONDS_TO_LEAVE):
-            while await self._stream.await_getsome():
-                pass
-
 
 def path_of(target: bytes) -> bytes:
     """Of `/path?query`, and of `http://host/path?query`, which a server must understand too (RFC 9112, 3.2.2)."""
@@ -96,6 +88,7 @@ def path_of(target: bytes) -> bytes:
 
 
 async def serve(stream: Stream, address: SocketAddress) -> None:
+    stream.gather = True  # the answers to requests that came together go together
     with suppress(SocketError, TimeoutError):  # who resets, or says nothing for too long, has left like any other
         await Conversation(stream).serve()
 

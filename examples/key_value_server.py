@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A key-value server in memory that speaks the protocol of Redis (RESP 2), well enough for `redis-cli` and `redis-benchmark`.
 
-Shows a protocol of lines and counted blocks, read straight down: `await_getline`, `await_getblock`. Try it with
+Shows a protocol of lines and counted blocks, read straight down with `await_getline` and `await_getblock`, and answers that are gathered.
+Try it with
 
     redis-cli -p 6380 set greeting hello
     redis-benchmark -p 6380 -t ping,set,get -P 16
@@ -17,12 +18,11 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from eventsock import LineTooLong, SocketError, Stream, await_serve, run, timeout
-from eventsock.basic import SocketAddress, listen_on_ipv4_socket, listen_on_ipv6_socket, shutdown, socket_name
+from eventsock import LineTooLong, SocketError, Stream, await_serve, run
+from eventsock.basic import SocketAddress, listen_on_ipv4_socket, listen_on_ipv6_socket, socket_name
 
 MOST_ARGUMENTS = 1024
 MOST_BYTES = 16 * 1024 * 1024  # of all arguments of a request together
-SECONDS_TO_LEAVE = 2
 
 Reading = Generator[Any, Any, list[bytes] | None]
 
@@ -80,14 +80,6 @@ def bulk(data: bytes | None) -> bytes:
 def quoted(data: bytes) -> str:
     """Harmless in a line of ours, whatever it is."""
     return repr(data[:40])[1:]
-
-
-def await_leave(stream: Stream) -> Generator[Any, Any, None]:
-    """Closing with something unread would reset the connection, and a reset may overtake our last words."""
-    shutdown(stream, "wr")
-    with timeout(SECONDS_TO_LEAVE):
-        while (yield from stream.await_getsome()):
-            pass
 
 
 class Store:
@@ -153,14 +145,15 @@ class Store:
     # A connection
 
     def serve(self, stream: Stream, address: SocketAddress) -> Generator[Any, Any, None]:
-        with suppress(SocketError, TimeoutError):  # a client that resets has left like any other
+        stream.gather = True  # the answers to requests that came together go together
+        with suppress(SocketError):  # a client that resets has left like any other
             try:
                 yield from self._converse(stream)
             except ProtocolError as error:
                 yield from stream.await_put_bytes(f"-ERR Protocol error: {error}\r\n".encode())
             except LineTooLong:
                 yield from stream.await_put_bytes(b"-ERR Protocol error: too big inline request\r\n")
-            yield from await_leave(stream)
+            yield from stream.await_close()  # in good order, so that the last words arrive even if not all was read
 
     def _converse(self, stream: Stream) -> Generator[Any, Any, None]:
         while (words := (yield from await_request(stream))) is not None:

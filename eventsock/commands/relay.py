@@ -133,7 +133,8 @@ class _Relay:
             yield from group.await_all()
         except SocketError as error:
             how = error.strerror
-            _hand_reset_on(near, far)
+            near.abort()  # what was cut off must not look as if it were complete
+            far.abort()
         self._tell(f"end of {client}: {there.passed} bytes there, {back.passed} bytes back: {how}")
 
     def _tell(self, what: str) -> None:
@@ -158,9 +159,3 @@ class _Direction:
                 return  # the sink takes no more; what it still has to say, and how it ended, the other direction reads
             self.passed += len(data)
         basic.shutdown(self._sink, "wr")
-
-
-def _hand_reset_on(*streams: Stream) -> None:
-    """Closing them resets: what was cut off must not look as if it were complete. (Unix sockets know no reset.)"""
-    for stream in streams:
-        basic.SocketOptions(stream).so_linger = (True, 0)
