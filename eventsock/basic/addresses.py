@@ -35,10 +35,9 @@ class SocketAddress:
     or the path (`@name` for an abstract one; what cannot be printed is escaped). Raises `ValueError` or `TypeError`; any thread.
     """
 
-    __slots__ = ("_family", "_native", "_packed")
+    __slots__ = ("_family", "_native")
 
     _native: NativeAddress
-    _packed: bytes | None
 
     def __init__(self, family: int, address: str, port: int = 0, flowinfo: int = 0, scope_id: int = 0) -> None:
         self._family = socket.AddressFamily(family)
@@ -47,10 +46,8 @@ class SocketAddress:
         _checked_field(self._family, scope_id, "scope_id", 2**32)
         if family == _AF_UNIX:
             self._native = _checked_unix_name(address, port)
-            self._packed = os.fsencode(address)
             return
-        self._packed = _packed(self._family, address)
-        text = socket.inet_ntop(family, self._packed)
+        text = socket.inet_ntop(family, _packed(self._family, address))
         self._native = (text, port) if family == socket.AF_INET else (text, port, flowinfo, scope_id)
 
     @classmethod
@@ -66,7 +63,6 @@ class SocketAddress:
         self = cls.__new__(cls)
         self._family = family  # type: ignore[assignment]
         self._native = os.fsdecode(native) if isinstance(native, bytes) else native
-        self._packed = None
         return self
 
     @property
@@ -107,9 +103,7 @@ class SocketAddress:
     @property
     def packed(self) -> bytes:
         """4 or 16 bytes in network order; the encoded path for a Unix address."""
-        if self._packed is None:
-            self._packed = os.fsencode(self.address) if self._family == _AF_UNIX else _packed(self._family, self.address)
-        return self._packed
+        return os.fsencode(self.address) if self._family == _AF_UNIX else _packed(self._family, self.address)
 
     @property
     def native(self) -> NativeAddress:

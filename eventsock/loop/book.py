@@ -172,9 +172,12 @@ class Book:
         with self.lock:
             if self.table.get(descriptor.fd) is descriptor:
                 del self.table[descriptor.fd]
-            descriptor.unwant(descriptor.mask)
-            self.dismiss(descriptor.read)
-            self.dismiss(descriptor.write)
+            if descriptor.mask:
+                descriptor.unwant(descriptor.mask)
+            # Asked first, because this is done for each connection that ends, and then nobody is left there.
+            for side in (descriptor.read, descriptor.write):
+                if side.watch is not None or side.waiter is not None:
+                    self.dismiss(side)
 
     def dismiss(self, side: Side) -> None:
         """Drop the side's watch, and tell who waits that the descriptor is gone."""

@@ -112,7 +112,7 @@ class Side:
     It is also what a task waits for: `withdraw` undoes the wait, `str()` says it.
     """
 
-    __slots__ = ("bit", "descriptor", "empty_wakes", "holder", "last_empty", "waiter", "watch")
+    __slots__ = ("bit", "descriptor", "holder", "vain", "waiter", "watch")
 
     def __init__(self, descriptor: Descriptor, bit: int) -> None:
         self.descriptor = descriptor
@@ -120,8 +120,8 @@ class Side:
         self.waiter: Waiter | None = None
         self.watch: Watch | None = None
         self.holder: object = None
-        self.empty_wakes = 0
-        self.last_empty = 0
+        # How often in a row it was woken in vain, and in which turn last. None at first: there are many sides, and this is rare.
+        self.vain: tuple[int, int] | None = None
 
     def arm(self, waiter: Waiter) -> None:
         """Wake `waiter` at the next readiness. The system is told only if it does not watch already. `SocketError`: it refuses."""
@@ -157,11 +157,10 @@ class Side:
     def woken_in_vain(self) -> None:
         """The waiter found nothing. Turn after turn, that is another file's event under our number: begin with a new selector."""
         book = self.descriptor.book
-        follows = book.turn - self.last_empty <= 1
-        self.last_empty = book.turn
-        self.empty_wakes = self.empty_wakes + 1 if follows else 1
-        if self.empty_wakes >= _IN_VAIN:
-            self.empty_wakes = 0
+        times, last = self.vain or (0, -2)
+        times = times + 1 if book.turn - last <= 1 else 1
+        self.vain = times % _IN_VAIN, book.turn
+        if times >= _IN_VAIN:
             book.rebuild()
 
     def __str__(self) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..loop.descriptors import Descriptor, Side
     from ..loop.event_loop import EventLoop
     from .files import Channel
-    from .gathering import TurnEnd
+    from .gathering import Gathered
     from .idle import IdleLimit
     from .outbox import Outbox
 
@@ -45,12 +45,10 @@ class Bound:
     __slots__ = (
         "__weakref__",
         "_channel",
-        "_closed",
         "_descriptor",
         "_drained",
         "_failure",
-        "_held",
-        "_held_size",
+        "_gathered",
         "_idle",
         "_input",
         "_loop",
@@ -58,13 +56,11 @@ class Bound:
         "_reading",
         "_sink",
         "_source",
-        "_turn_end",
         "_writing",
         "gather",
     )
 
     def __init__(self, sock_or_fd: FileDescriptorLike, limit: int, gather: bool) -> None:
-        self._closed = True  # until there is something to close
         # What is received from and sent to: the channel, or what refuses once that is closed or broken.
         self._channel: Channel = channel_of(sock_or_fd)
         self._source = self._channel
@@ -81,34 +77,25 @@ class Bound:
         self._idle: IdleLimit | None = None
         self._outbox: Outbox | None = None
         self.gather = gather
-        self._held: list[bytes] | None = None
-        self._held_size = 0
-        self._turn_end: TurnEnd | None = None
+        self._gathered: Gathered | None = None
         self._failure: SocketError | None = None
-        self._closed = False
 
     # The loop
 
     def _bind(self) -> Descriptor:
         """The first use decides the loop."""
-        if self._closed:
+        if self._sink is CLOSED:
             raise closed_error()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
-        if self._descriptor is None:
-            task = current_task("a stream's procedure")
-            self._loop = task.loop
-            self._descriptor = task.loop.book.find(self._channel)
-        return self._descriptor
-
-    def _bind_reading(self) -> Side:
-        self._reading = side = self._bind().read
-        return side
-
-    def _bind_writing(self) -> Side:
-        self._writing = side = self._bind().write
-        return side
+        descriptor = self._descriptor
+        if descriptor is None:
+            self._loop = loop = current_task("a stream's procedure").loop
+            descriptor = self._descriptor = loop.book.find(self._channel)
+        self._reading = descriptor.read
+        self._writing = descriptor.write
+        return descriptor
 
     def _user(self) -> Task[Any]:
         """The current task, bound to the stream's loop."""
@@ -122,6 +109,11 @@ class Bound:
         """The error for a caller that is no task, or one of another loop."""
         me = current_task("a stream's procedure")
         return LoopStateError(f"{me} belongs to {me.loop!r}, but {self!r} is used in {self._loop!r}")
+
+    @property
+    def _holds(self) -> bool:
+        """Whether writes are held."""
+        return self._gathered is not None and bool(self._gathered.pieces)
 
     # Errors
 
@@ -174,5 +166,5 @@ class Bound:
         return self._channel.fileno()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"descriptor {self.fileno()}"
+        state = "closed" if self._sink is CLOSED else f"descriptor {self.fileno()}"
         return f"<{type(self).__name__} {state}>"

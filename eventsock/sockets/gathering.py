@@ -1,4 +1,4 @@
-"""Small writes that were held to go out together: which streams of a loop hold some, and the end of the turn, when they go.
+"""Small writes that are held to go out together, and the end of the turn, when they go.
 
 Knows the loop's queue. It must not know how a stream writes.
 """
@@ -10,13 +10,48 @@ from weakref import WeakKeyDictionary
 
 from ..loop.event_loop import EventLoop
 
-__all__ = ["MOST_HELD", "TurnEnd", "turn_end_of"]
+__all__ = ["Gathered"]
 
 # Bytes that one stream holds at the most.
-MOST_HELD = 65536
+_MOST = 65536
 
 
-class TurnEnd:
+class Gathered:
+    """What one stream holds."""
+
+    __slots__ = ("_loop", "_size", "_turn_end", "pieces")
+
+    def __init__(self, loop: EventLoop) -> None:
+        self.pieces: list[bytes] = []
+        self._size = 0
+        self._loop = loop
+        turn_end = _turn_ends.get(loop)
+        if turn_end is None:
+            turn_end = _turn_ends[loop] = _TurnEnd()
+        self._turn_end = turn_end
+
+    def hold(self, data: bytes | memoryview, let_out: Callable[[], object]) -> bool:
+        """Keep `data`; at the end of the turn `let_out()` writes what is then still held. False: it would be too much."""
+        size = self._size + len(data)
+        if size > _MOST:
+            return False
+        pieces = self.pieces
+        if not pieces:
+            self._turn_end.note(let_out, self._loop)
+        pieces.append(data if isinstance(data, bytes) else bytes(data))
+        self._size = size
+        return True
+
+    def take(self) -> bytes:
+        """All that is held, which is held no longer."""
+        pieces = self.pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        return data
+
+
+class _TurnEnd:
     """The end of a loop's turn, for its streams: one post serves them all."""
 
     __slots__ = ("_streams",)
@@ -39,12 +74,4 @@ class TurnEnd:
     dropped = __call__
 
 
-_turn_ends: WeakKeyDictionary[EventLoop, TurnEnd] = WeakKeyDictionary()
-
-
-def turn_end_of(loop: EventLoop) -> TurnEnd:
-    """The one of `loop`."""
-    found = _turn_ends.get(loop)
-    if found is None:
-        found = _turn_ends[loop] = TurnEnd()
-    return found
+_turn_ends: WeakKeyDictionary[EventLoop, _TurnEnd] = WeakKeyDictionary()

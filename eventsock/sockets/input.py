@@ -15,7 +15,7 @@ from ..tasks.task import BUDGET, SUSPENDED, TURN
 from ..tasks.waitable import Await, waitable
 from .bound import Bound
 from .reading import Reading
-from .splitter import CHUNK, MORE, More
+from .splitter import CHUNK, MORE, More, Splitter
 
 __all__ = ["Input"]
 
@@ -28,9 +28,9 @@ class Input(Bound, Reading[bytes]):
     __slots__ = ()
 
     @waitable
-    def _await_unit(self, take: Callable[[], T | More]) -> Generator[Any, Any, T]:
-        """Receive until `take` can be satisfied. Every reading verb is this one with another `take`."""
-        side = self._reading or self._bind_reading()
+    def _await_unit(self, take: Callable[[Splitter], T | More]) -> Generator[Any, Any, T]:
+        """Receive until `take` can be satisfied by what is held. Every reading verb is this one with another `take`."""
+        side = self._reading or self._bind().read
         loop = here.loop
         if loop is None or loop is not self._loop or (task := loop.current) is None or task.waits_for is not None:
             raise self._misused()
@@ -43,12 +43,12 @@ class Input(Bound, Reading[bytes]):
             task.eager += 1
             source = self._input
             if source.data or source.ended:
-                unit = take()
+                unit = take(source)
                 if unit is not MORE:
                     return unit  # type: ignore[return-value]
             while True:
                 if self._drained:
-                    if self._held:
+                    if self._gathered is not None and self._gathered.pieces:
                         yield from self._await_let_go(task)
                     side.arm(task)
                     task.waits_for = side
@@ -58,9 +58,8 @@ class Input(Bound, Reading[bytes]):
                         yield from self._idle.await_(loop, self._expire)
                 elif task.eager >= BUDGET:
                     yield TURN
-                size = source.want
                 try:
-                    data = self._source.recv(size)
+                    data = self._source.recv(source.want)
                 except BlockingIOError:
                     if self._drained:
                         side.woken_in_vain()
@@ -69,13 +68,13 @@ class Input(Bound, Reading[bytes]):
                 except OSError as error:
                     raise self._broken_reading(error) from None
                 # A short read has emptied the socket: the next receive would only fail, so it waits first.
-                self._drained = len(data) < size
+                self._drained = len(data) < source.want
                 task.eager += 1
                 if data:
                     source.feed(data)
                 else:
                     source.end()
-                unit = take()
+                unit = take(source)
                 if unit is not MORE:
                     return unit  # type: ignore[return-value]
         finally:
@@ -88,20 +87,20 @@ class Input(Bound, Reading[bytes]):
         the rest of that line, any other verb goes on in it. `SocketError`: once; what had come before it can still be read, and then
         `StreamClosed` is raised, as it is after `close`. `BusyError`: another task reads. Origin: chez-a-sync `await-getline!`.
         """
-        return self._await_unit(self._input.line)
+        return self._await_unit(Splitter.line)
 
     def await_getblock(self, size: int) -> Await[bytes | None]:
         """`size` bytes, fewer only before the end of input, then None. Errors as `await_getline`. Origin: `await-getblock!`."""
         checked_size(size, "size")
-        return self._await_unit(lambda: self._input.block(size))
+        return self._await_unit(lambda held: held.block(size))
 
     def await_getsome(self, max: int = CHUNK) -> Await[bytes]:
         """What is there, at least one byte and at most `max`; `b""` at the end of input. Errors as `await_getline`."""
         if max == CHUNK:
-            return self._await_unit(self._input.some)
+            return self._await_unit(Splitter.some)
         if checked_size(max, "max") < 1:
             raise ValueError("max must be at least 1 byte")
-        return self._await_unit(lambda: self._input.some(max))
+        return self._await_unit(lambda held: held.some(max))
 
     def await_getuntil(self, delimiter: bytes) -> Await[bytes]:
         """Everything up to the next `delimiter`, with it.
@@ -113,17 +112,18 @@ class Input(Bound, Reading[bytes]):
             raise TypeError(f"delimiter must be bytes, not {type(delimiter).__name__}")
         if not delimiter:
             raise ValueError("delimiter must not be empty")
-        return self._await_unit(lambda: self._input.until(delimiter))
+        return self._await_unit(lambda held: held.until(delimiter))
 
     def await_getall(self) -> Await[bytes]:
         """Everything up to the end of input, however much that is. Errors as `await_getline`."""
-        return self._await_unit(self._input.everything)
+        return self._await_unit(Splitter.everything)
 
     def __anext__(self) -> Await[bytes]:
-        return self._await_unit(self._next_line)
+        return self._await_unit(_next_line)
 
-    def _next_line(self) -> bytes | More:
-        line: bytes | More | None = self._input.line()
-        if line is None:
-            raise StopAsyncIteration
-        return line
+
+def _next_line(held: Splitter) -> bytes | More:
+    line: bytes | More | None = held.line()
+    if line is None:
+        raise StopAsyncIteration
+    return line

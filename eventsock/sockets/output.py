@@ -15,9 +15,9 @@ from ..errors import EventsockError, SocketError, StreamClosed
 from ..loop.current import here
 from ..tasks.task import BUDGET, TURN, Task
 from ..tasks.waitable import Await, waitable
-from .bound import Bound, closed_error
+from .bound import CLOSED, Bound, closed_error
 from .files import Refusal
-from .gathering import MOST_HELD, turn_end_of
+from .gathering import Gathered
 from .outbox import NO_SIGNAL, BytesPiece, Outbox, Owner
 from .sendfile import FilePiece, FileSent, Source
 
@@ -43,7 +43,7 @@ class Output(Bound):
         has that too); from then on, and after `close`, `StreamClosed`. `BusyError`: somebody writes to the socket past the stream.
         Origin: chez-a-sync `await-put-bytevector!`.
         """
-        side = self._writing or self._bind_writing()
+        side = self._writing or self._bind().write
         loop = here.loop
         if loop is None or loop is not self._loop or (task := loop.current) is None or task.waits_for is not None:
             raise self._misused()
@@ -56,7 +56,7 @@ class Output(Bound):
             if self.gather and self._hold(view):
                 return
             # Tried before the side is claimed: what fits at once, as nearly all does, needs no claim.
-            if self._held:
+            if self._gathered is not None and self._gathered.pieces:
                 sent = self._send_behind_held(view)
             else:
                 try:
@@ -83,13 +83,13 @@ class Output(Bound):
         before `count` ends the call. The file's own errors are raised as they are, others as by `await_put_bytes`; `ValueError`: it
         is no regular file. Reading from a slow disk stops the loop.
         """
-        side = self._writing or self._bind_writing()
+        side = self._writing or self._bind().write
         task = self._user()
         with Source(file, offset) as source:
             if task.eager >= BUDGET:
                 yield TURN
             task.eager += 1
-            if self._held:
+            if self._holds:
                 self._let_go()
             outbox = self._claimed_outbox(side, task)
             piece = FilePiece(task, outbox, source, count)
@@ -103,7 +103,7 @@ class Output(Bound):
     def await_flush(self) -> Generator[Any, Any, None]:
         """Wait until the kernel has all that was put here before. `SocketError`: it never will; `.sent` is what of it went out."""
         task = self._user()
-        if self._held:
+        if self._holds:
             self._let_go()
         if self._outbox is not None:
             yield from self._await_written(self._outbox, task)
@@ -128,30 +128,15 @@ class Output(Bound):
 
     def _hold(self, data: bytes | memoryview) -> bool:
         """Keep `data` for later; False: there would be too much."""
-        size = self._held_size + len(data)
-        if size > MOST_HELD:
-            return False
-        held = self._held
-        if held is None:
-            held = self._held = []
-        if not held:
-            loop = self._loop
-            assert loop is not None
-            turn_end = self._turn_end
-            if turn_end is None:
-                turn_end = self._turn_end = turn_end_of(loop)
-            turn_end.note(self._let_out, loop)
-        held.append(data if isinstance(data, bytes) else bytes(data))
-        self._held_size = size
-        return True
+        gathered = self._gathered
+        if gathered is None:
+            assert self._loop is not None
+            gathered = self._gathered = Gathered(self._loop)
+        return gathered.hold(data, self._let_out)
 
     def _take_held(self) -> bytes:
-        held = self._held
-        assert held is not None
-        data = held[0] if len(held) == 1 else b"".join(held)
-        held.clear()
-        self._held_size = 0
-        return data
+        assert self._gathered is not None
+        return self._gathered.take()
 
     def _let_go(self) -> bool:
         """Write what is held; False: some of it has to wait for room. `SocketError`; `BusyError`."""
@@ -188,7 +173,7 @@ class Output(Bound):
 
     def _let_out(self) -> None:
         """The turn ends: what is held goes out. Nobody waits for it, so the next procedure is told if it fails."""
-        if self._held and not self._closed:
+        if self._holds and self._sink is not CLOSED:
             try:
                 self._let_go()
             except EventsockError as error:

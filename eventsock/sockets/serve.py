@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from ..basic.addresses import SocketAddress
@@ -204,11 +203,12 @@ class _Server:
             connection.close()
             raise
         # The handler is the task itself, and its end closes the stream: a task around it would cost each wake-up two frames more.
-        task = start_task(self._handler, (stream, address), partial(self._connection_ended, stream, address), None)
+        task = start_task(self._handler, (stream, address), _Connection(self, stream, address), None)
         if not task.done:
             self._connections[task] = None
 
-    def _connection_ended(self, stream: Stream, address: SocketAddress, task: Task[Any]) -> None:
+    def connection_ended(self, stream: Stream, address: SocketAddress, task: Task[Any]) -> None:
+        """Close it, let the next one come, and report what went wrong."""
         self._connections.pop(task, None)
         unsent = _closed(stream)
         if self._paused:
@@ -250,6 +250,20 @@ class _Server:
                 self._paused.pop(resume, None)
             if timeout is not None:
                 loop.timeout_remove(timeout)
+
+
+class _Connection:
+    """Called at the end of a handler's task. There are as many as connections, so it is a small one."""
+
+    __slots__ = ("_address", "_server", "_stream")
+
+    def __init__(self, server: _Server, stream: Stream, address: SocketAddress) -> None:
+        self._server = server
+        self._stream = stream
+        self._address = address
+
+    def __call__(self, task: Task[Any]) -> None:
+        self._server.connection_ended(self._stream, self._address, task)
 
 
 def _await_cancelled(tasks: dict[Task[Any], None]) -> Generator[Any, Any, None]:

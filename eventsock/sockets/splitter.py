@@ -72,7 +72,7 @@ class Splitter:
         self.limit = limit
         self.ended = False
         self.data = b""
-        self.want = self._chunk
+        self.want = CHUNK if limit >= CHUNK else self._chunk
         self._position = 0  # what comes before was taken
         self._begun: _Begun | None = None
         # After the break of a line that was taken: what belongs to it if it comes next, and how much of that has come.

@@ -49,9 +49,9 @@ class Stream(Input, Output):
     __slots__ = ()
 
     def __init__(self, sock_or_fd: FileDescriptorLike, *, limit: int = 65536, gather: bool = False, idle: float | None = None) -> None:
-        self._closed = True
-        seconds = _checked_idle(idle)
-        super().__init__(sock_or_fd, _checked_limit(limit), gather)
+        # Looked at here first: connections may be short, and many.
+        seconds = None if idle is None else _checked_idle(idle)
+        super().__init__(sock_or_fd, limit if limit.__class__ is int and limit > 0 else _checked_limit(limit), gather)
         if seconds is not None:
             self._idle = IdleLimit(seconds)
 
@@ -89,7 +89,7 @@ class Stream(Input, Output):
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
-        return self._closed
+        return self._sink is CLOSED
 
     # The end
 
@@ -99,9 +99,9 @@ class Stream(Input, Output):
         What was put goes out by the kernel's own means, unless there is unread input: then TCP tells the peer a reset (`await_close`
         avoids that). `SocketError`: the stream is closed, but not all that was held (see `gather`) could be written at once.
         """
-        if self._closed:
+        if self._sink is CLOSED:
             return
-        if self._held:
+        if self._gathered is not None:
             self._let_out()
         self._shut()
         failure, self._failure = self._failure, None
@@ -110,9 +110,9 @@ class Stream(Input, Output):
 
     def abort(self) -> None:
         """Close the descriptor at once and drop what is not sent; a TCP peer gets a reset. Otherwise as `close`; no error."""
-        if self._closed:
+        if self._sink is CLOSED:
             return
-        self._held = None
+        self._gathered = None
         if isinstance(self._channel, socket.socket):
             with suppress(OSError):  # closed behind our back
                 self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -129,7 +129,7 @@ class Stream(Input, Output):
         closed. `SocketError`: what was put could not be written.
         """
         seconds = checked_seconds(linger, "linger")
-        if self._closed:
+        if self._sink is CLOSED:
             return True
         try:
             task = self._user()
@@ -151,9 +151,8 @@ class Stream(Input, Output):
             self._shut()
 
     def _shut(self) -> None:
-        if self._closed:
+        if self._sink is CLOSED:
             return
-        self._closed = True
         self._reading = self._writing = None
         self._source = self._sink = CLOSED
         self._drained = False
@@ -193,7 +192,7 @@ class Stream(Input, Output):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None and self._held and not self._closed:
+        if error is None and self._holds and self._sink is not CLOSED:
             try:
                 await self.await_flush()
             finally:

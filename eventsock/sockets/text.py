@@ -16,7 +16,7 @@ from ..tasks.waitable import Await, waitable
 from .coding import Coding
 from .linebreaks import LF
 from .reading import Reading
-from .splitter import CHUNK, MORE, More
+from .splitter import CHUNK, MORE, More, Splitter
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -67,17 +67,17 @@ class TextStream(Reading[str]):
 
     # Reading
 
-    def _await_text(self, take: Callable[[], T | More]) -> Await[T]:
+    def _await_text(self, take: Callable[[Splitter], T | More]) -> Await[T]:
         return self.buffer._await_unit(partial(self._settled, take) if self._coding.unsettled else take)
 
-    def _settled(self, take: Callable[[], T | More]) -> T | More:
+    def _settled(self, take: Callable[[Splitter], T | More], held: Splitter) -> T | More:
         """As `take`, once the first bytes have told their order."""
         if self._coding.unsettled:
-            if self._input.held < 4 and not self._input.ended:
+            if held.held < 4 and not held.ended:
                 return MORE
-            self._coding.settle(self._input.peek())
+            self._coding.settle(held.peek())
             self._breaks = self._coding.breaks(self._newline)
-        return take()
+        return take(held)
 
     def await_getline(self) -> Await[str | None]:
         """The next line without its end; the text before the end of input is a line; then None.
@@ -86,19 +86,19 @@ class TextStream(Reading[str]):
         """
         return self._await_text(self._line)
 
-    def _line(self) -> Any:
+    def _line(self, held: Splitter) -> Any:
         try:
             if self._breaks is LF:
-                return self._input.line(self._coding.whole)
-            return self._input.line_by(self._breaks, self._coding.whole)
+                return held.line(self._coding.whole)
+            return held.line_by(self._breaks, self._coding.whole)
         except LineTooLong as error:
             self._raise_in_text(error)
 
     def __anext__(self) -> Await[str]:
         return self._await_text(self._next_line)
 
-    def _next_line(self) -> str | More:
-        line: str | More | None = self._line()
+    def _next_line(self, held: Splitter) -> str | More:
+        line: str | More | None = self._line(held)
         if line is None:
             raise StopAsyncIteration
         return line
@@ -111,12 +111,12 @@ class TextStream(Reading[str]):
             raise ValueError("delimiter must not be empty")
         mark = None
 
-        def until() -> Any:
+        def until(held: Splitter) -> Any:
             nonlocal mark
             if mark is None:
                 mark = self._coding.mark(delimiter)
             try:
-                return self._input.until_by(mark, self._coding.whole)
+                return held.until_by(mark, self._coding.whole)
             except (LineTooLong, IncompleteRead) as error:
                 self._raise_in_text(error)
 
@@ -131,33 +131,32 @@ class TextStream(Reading[str]):
             raise ValueError("max must be at least 1 character")
         return self._await_text(partial(self._some, max))
 
-    def _some(self, most: int) -> str | More:
-        piece = self._piece(most)
+    def _some(self, most: int, held: Splitter) -> str | More:
+        piece = self._piece(most, held)
         if isinstance(piece, More):
             return piece
         text, raw = piece
         return text if text or not raw else MORE
 
-    def _piece(self, most: int, size: int = 0) -> tuple[str, bytes] | More:
+    def _piece(self, most: int, held: Splitter, size: int = 0) -> tuple[str, bytes] | More:
         """Some characters, at most `most` (of `size` bytes, if that is more), and the bytes they were; two times nothing at the end."""
-        source = self._input
-        raw = source.some(max(most, size))
+        raw = held.some(max(most, size))
         if not isinstance(raw, bytes):
             return raw
         try:
-            text, rest = self._coding.some(raw, source.ended and not source.data, most)
+            text, rest = self._coding.some(raw, held.ended and not held.data, most)
         except UnicodeError:
-            source.give_back(raw)
+            held.give_back(raw)
             raise
         if rest:
-            source.give_back(rest)
+            held.give_back(rest)
             if len(rest) == len(raw):  # a part of one character
-                return MORE if source.held == len(rest) else self._piece(most, len(rest) + 1)
+                return MORE if held.held == len(rest) else self._piece(most, held, len(rest) + 1)
         return text, raw[: len(raw) - len(rest)]
 
     def await_getall(self) -> Await[str]:
         """Everything up to the end of input, as it came. Errors as `await_getline`."""
-        return self._await_text(lambda: self._input.everything(self._coding.whole))
+        return self._await_text(lambda held: held.everything(self._coding.whole))
 
     @waitable
     def await_getblock(self, size: int) -> Generator[Any, Any, str | None]:

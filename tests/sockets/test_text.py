@@ -177,7 +177,7 @@ def test_every_chunking_gives_the_same_lines(text: str, size: int, encoding: str
         with stream, peer:
             source, found = stream._input, []
             chunks = [data[i : i + size] for i in range(0, len(data), size)]
-            while (line := stream._line()) is not None:
+            while (line := stream._line(source)) is not None:
                 if line is not MORE:
                     found.append(line)
                 elif chunks:
