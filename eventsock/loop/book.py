@@ -236,6 +236,7 @@ class Book:
             return
         # One that left within this turn was polled before it left. Any other is a ghost: closed while a duplicate lives on.
         if fd not in self.left:
+            self.left.add(fd)  # its other side may be told as well
             self.rebuild()
 
     def rebuild(self) -> None:

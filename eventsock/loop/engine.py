@@ -273,7 +273,7 @@ class Engine:
         """All that one descriptor was reported for: `excpt`, then `in`, then `out`."""
         book = self.book
         descriptor = book.table.get(fd)
-        if descriptor is None or not descriptor.mask:
+        if descriptor is None:
             book.stray(fd)
         elif descriptor.born >= turn:
             pass  # the number means this file only since the poll: the event was for the one before
@@ -299,22 +299,23 @@ class Engine:
             self.fail(error, f"what waited for {side}")
 
     def _serve_watch(self, side: Side, status: str, turn: int) -> None:
-        watch = side.watch
+        watch, descriptor = side.watch, side.descriptor
         if watch is None:
-            # An interest that outlived its wait: dropped now that it costs something.
-            side.descriptor.unwant(side.bit if side.bit == OUT else IN | PRI)
+            if descriptor.mask:
+                # An interest that outlived its wait: dropped now that it costs something.
+                descriptor.unwant(side.bit if side.bit == OUT else IN | PRI)
+            else:
+                self.book.stray(descriptor.fd)
             return
         if watch.born >= turn:
             return  # it has replaced the one that the poll was made for
-        descriptor = side.descriptor
         try:
             is_open = watch.fileno() == descriptor.fd
         except Exception:
             is_open = False
         if not is_open:
-            # Closed behind our back, and yet reported: by a duplicate, or as another file's. Nobody is called for a stranger's event.
+            # Closed behind our back, after the poll or with a duplicate alive. If it is reported again, `Book.stray` is told.
             self.book.discard(descriptor)
-            self.book.rebuild()
             return
         goes_on: object = True
         try:

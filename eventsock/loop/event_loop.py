@@ -131,26 +131,30 @@ class EventLoop(Verbs):
                 f"{self!r} is stepped by {self.host}, so its tasks go on by themselves and run() would stop the host: start a task "
                 "with a_sync and await its result, or detach() the loop before you run it"
             )
+        self._finish_close()
         if self._refusal is not None:
             raise self._refused()
         guarded = self._guard.install()
         try:
             self._serve_until_done()
-            error = self._take_error()
             if guarded and self._guard.seen:
-                error = _joined(error, KeyboardInterrupt())
+                self._error = _joined(self._error, KeyboardInterrupt())
+        except BaseException:  # not begun at all
+            if guarded and self._guard.seen:
+                raise KeyboardInterrupt
+            raise
         finally:
             if guarded:
                 self._guard.remove()
-        _raise(error)
+        _raise(self._take_error())
 
     def _serve_until_done(self) -> None:
-        former = self._enter(may_nest=False)
-        thread, self._thread = self._thread, get_ident()
-        self.running = True
-        hooks = self._set_hooks()
+        depth, thread = self._depth, self._thread
+        former, hooks = here.loop, sys.get_asyncgen_hooks()
         try:
-            if self._guard.seen and not self._stopping:
+            self._enter(may_nest=False)
+            self.running = True
+            if self._guard.seen:
                 self._stop()
             while self._turn(None, None):
                 if self._nest is not None:
@@ -158,17 +162,20 @@ class EventLoop(Verbs):
             if self.names_sleepers and self.residents and not self._stopping:
                 self._name_sleepers()
         except BaseException as error:
+            if self._depth == depth:
+                raise  # refused
             self._leave_with(error)
         finally:
-            try:
-                self._leave()
-            finally:
-                self.running = False
-                self._thread = thread
-                here.loop = former
-                if self._throttle is not None and thread is None:
-                    self._throttle.end()
-                sys.set_asyncgen_hooks(*hooks)
+            if self._depth > depth:
+                try:
+                    self._leave(False)
+                finally:
+                    self.running = False
+                    self._thread = thread
+                    here.loop = former
+                    if self._throttle is not None and thread is None:
+                        self._throttle.end()
+                    sys.set_asyncgen_hooks(*hooks)
 
     def step(self, timeout: float | None = 0.0, *, budget: float | None = None) -> bool:
         """One turn: poll (waiting at most `timeout` seconds; None: until there is work), timeouts, watches, posts.
@@ -178,33 +185,37 @@ class EventLoop(Verbs):
         """
         patience = inf if timeout is None else max(checked_seconds(timeout, "timeout"), 0.0)
         spend = None if budget is None else checked_seconds(budget, "budget")
-        former = self._enter()
-        self._thread = get_ident()
-        hooks = self._set_hooks()
-        more = False
+        depth, more = self._depth, False
+        former, hooks = here.loop, sys.get_asyncgen_hooks()
         try:
+            self._enter(may_nest=True)
             # Without work, and with nobody who could bring any, there is nothing to wait for until there is work.
             if patience != inf or self._remains():
                 self._turn(patience, None if spend is None else self.time() + spend)
-            more = not self._stopping and self._remains()
+            # Announced before the queues are looked at, as in a turn: what comes later rings.
+            self._awake = self._alert = False
+            self._waker.reset()
+            more = self._remains()
         except BaseException as error:
+            if self._depth == depth:
+                raise  # refused
             self._leave_with(error)
         finally:
-            try:
-                self._leave()
-            finally:
-                self._stepped = more
-                sys.set_asyncgen_hooks(*hooks)
-                if self._closed and not self._depth:
-                    here.loop = None if former is self else former
+            if self._depth > depth:
+                try:
+                    more = self._leave(more)
+                finally:
+                    sys.set_asyncgen_hooks(*hooks)
+                    if self._closed and not self._depth:
+                        here.loop = None if former is self else former
         _raise(self._take_error())
         return more
 
     def _remains(self) -> bool:
         return self._wait() >= 0.0
 
-    def _enter(self, *, may_nest: bool = True) -> EventLoop | None:
-        """Begin to drive the loop here; gives the loop that was the thread's current one."""
+    def _enter(self, *, may_nest: bool) -> None:
+        """Begin to drive the loop here, as the current one of this thread."""
         with self._lock:
             if self._refusal is not None and not self._closes_later:
                 raise self._refused()
@@ -215,25 +226,23 @@ class EventLoop(Verbs):
                     f"{self!r} is already running: inside it, start a task with a_sync and await its result, or call a dialog's "
                     "own loop within `with loop.nested():`"
                 )
-            former = claim_thread(self)
+            claim_thread(self)
+            self._thread = get_ident()
+            # From here on `_leave` will be called, so nothing must come in between.
             self._depth += 1
             self.in_turn = True
             self._stepped = False
         if self._throttle is not None:
             self._throttle.begin()
-        return former
-
-    def _set_hooks(self) -> tuple[Any, Any]:
-        old = sys.get_asyncgen_hooks()
         if self.asyncgen_hooks is not None:
             sys.set_asyncgen_hooks(*self.asyncgen_hooks)
-        return tuple(old)  # type: ignore[return-value]
 
-    def _leave(self) -> None:
-        """The end of a run or of a step: put down what a quit, an error or a close must put down."""
+    def _leave(self, more: bool) -> bool:
+        """The end of a run or of a step: put down what a quit, an error or a close must put down. Whether anything remains."""
         try:
-            if self._stopping and not isinstance(self.book.poller, ForkedPoller):
+            if self._stopping:
                 self._put_down()
+                more = False
         finally:
             self._guard.leaving = True
             with self._lock:
@@ -242,11 +251,15 @@ class EventLoop(Verbs):
                     self._nest = self._nest.outer  # its task suspended inside the block
                 # The turns below end too, as soon as what holds them up returns.
                 self._doomed = self._depth > 0 and (self._doomed or self._stopping)
+                self._stepped = more
                 self._awake = self._alert = self.in_turn = False
-                self._stopping = self._cut = self._closes_later = False
+                # A quit that came too late to be done here: the next step will, but a run has ended already.
+                self._stopping = self._cut = more and self._stopping
+                self._closes_later = False
                 self._waker.reset()
                 if self._closed and not self._depth:
                     self._release()
+        return more
 
     # Ending
 
@@ -270,6 +283,7 @@ class EventLoop(Verbs):
 
         On an idle loop accepted posts are dropped with a `ResourceWarning`. Origin: chez-a-sync `event-loop-close!`.
         """
+        self._finish_close()
         with self._lock:
             if self._closed:
                 return
@@ -280,10 +294,17 @@ class EventLoop(Verbs):
             if waits:
                 self._stop()
                 self._waker.ring()
-        if not waits:
-            self._close_idle()
-        if self._on_wake is not None and not self.in_turn:
-            self._on_wake()
+        try:
+            if not waits:
+                self._close_idle()
+        finally:
+            if self._on_wake is not None and not self.in_turn:
+                self._on_wake()
+
+    def _finish_close(self) -> None:
+        """What another thread has left to the next step."""
+        if self._closes_later and self._thread == get_ident() and not self._depth:
+            self.step()
 
     def _close_idle(self) -> None:
         pending = len(self._posts)
@@ -307,6 +328,8 @@ class EventLoop(Verbs):
         self._awake = self._alert = False
 
     def _put_down(self) -> None:
+        if isinstance(self.book.poller, ForkedPoller):
+            return
         # A second time if a second Ctrl-C cut the first one short.
         for _ in range(2):
             try:

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import selectors
+import time
 from typing import Protocol
 
 from ..errors import LoopStateError
@@ -21,6 +22,12 @@ FORKED = "this loop belongs to the parent process; make a new EventLoop in the c
 
 # The lowest number that select(2) cannot watch (FD_SETSIZE).
 _SELECT_LIMIT = 1024
+
+
+# So many times in a row a selector may return before its time without a word: signals do that.
+_IN_VAIN = 16
+# The number that such a silence is reported under: nobody has it.
+_NOBODY = -1
 
 
 class Poller(Protocol):
@@ -49,6 +56,7 @@ class SelectorPoller:
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
         self._made = type(selector)
+        self._in_vain = 0
         # The standard one for poll(2) reports a closed descriptor as a ready one.
         self._hides_closed = hasattr(selectors, "PollSelector") and isinstance(selector, selectors.PollSelector)
         self._face: Face | None = None
@@ -87,6 +95,7 @@ class SelectorPoller:
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         """As `LeanSelector.poll`."""
+        started = time.monotonic()
         try:
             ready = self._selector.select(timeout)
         except (ValueError, OSError):
@@ -95,9 +104,21 @@ class SelectorPoller:
             if not closed:
                 raise
             return closed
+        if not ready and timeout != 0.0:
+            return self._nothing(timeout, time.monotonic() - started)
+        self._in_vain = 0
         if self._hides_closed:
             return [(key.fd, _mask_of(events) if _is_open(key.fd) else NVAL) for key, events in ready]
         return [(key.fd, _mask_of(events)) for key, events in ready]
+
+    def _nothing(self, timeout: float | None, waited: float) -> list[tuple[int, int]]:
+        # The standard selectors pass over an event of a number they do not know (closed while a duplicate lives on), and return too
+        # early with nothing, again and again.
+        self._in_vain = self._in_vain + 1 if timeout is None or waited < timeout / 2 else 0
+        if self._in_vain < _IN_VAIN:
+            return []
+        self._in_vain = 0
+        return [(_NOBODY, NVAL)]
 
     def poll_all(self, fired: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """As `LeanSelector.poll_all`; what has no room in one `select` comes in the next."""

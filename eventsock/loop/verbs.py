@@ -87,8 +87,9 @@ class Verbs(Engine):
         self._alert = self._unguarded
         if self._refusal is not None:
             self._awake = self._alert = False
+        between_steps = not self.in_turn
         self._waker.ring()
-        if self._on_wake is not None and not self.in_turn:
+        if self._on_wake is not None and between_steps:
             self._on_wake()
 
     @property

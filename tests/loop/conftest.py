@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from loop_kit import KINDS, MakeLoop
 
 from eventsock import EventLoop
+from loop_kit import KINDS, MakeLoop
 
 
 @pytest.fixture(params=KINDS)

@@ -243,6 +243,47 @@ def test_close_from_another_thread_between_steps_is_done_by_the_next_step(make_l
     assert running_event_loop() is None
 
 
+@pytest.mark.parametrize("verb", ["close", "run"])
+def test_close_of_another_thread_is_done_by_the_next_close_or_run_as_well(verb: str, make_loop: MakeLoop) -> None:
+    loop, noted = make_loop(), Noted()
+    loop.block()
+    loop.step()
+    loop.post(noted.note("accepted"))
+    with in_thread(loop.close):
+        pass
+    assert not loop.closed
+    if verb == "close":
+        loop.close()
+    else:
+        with pytest.raises(LoopClosedError):
+            loop.run()
+    assert loop.closed
+    assert noted == ["accepted"]
+
+
+def test_stepped_loop_that_another_thread_closed_and_nobody_stepped_again(kind: str, make_loop: MakeLoop) -> None:
+    other = make_loop()
+    before = open_descriptors()
+    loop = EventLoop(**KINDS[kind]())
+    loop.block()
+    loop.step()
+    with in_thread(loop.close):
+        pass
+    other.step()  # now that is the thread's current one
+    del loop
+    gc.collect()
+    assert open_descriptors() == before
+
+
+def test_host_is_told_of_a_close_that_raises(make_loop: MakeLoop) -> None:
+    loop, noted = make_loop(), Noted()
+    loop.post(int)
+    loop.on_wake(noted.note("woken"))
+    with pytest.raises(ResourceWarning):
+        loop.close()
+    assert noted == ["woken"]
+
+
 def test_close_from_another_thread_does_not_wait_for_a_thread_that_is_gone(make_loop: MakeLoop) -> None:
     loop = make_loop()
     loop.timeout_post(60, print)

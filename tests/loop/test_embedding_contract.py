@@ -87,6 +87,25 @@ def test_fileno_stays_the_same_when_the_selector_is_rebuilt(make_loop: MakeLoop,
         assert noted == [("read", "in")]
 
 
+def test_post_that_comes_while_a_step_ends_is_told(hosted: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the step has looked whether anything remains: then only the descriptor can tell."""
+    hosted.step()
+    remains = hosted._remains
+
+    def posted_meanwhile() -> bool:
+        more = remains()
+        with in_thread(lambda: hosted.post(int)):
+            pass
+        return more
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hosted, "_remains", posted_meanwhile)
+        assert hosted.step() is False
+    assert _is_readable(hosted.fileno())
+    assert hosted.next_deadline() == 0.0
+    hosted.step()
+
+
 # next_deadline
 
 

@@ -6,6 +6,7 @@ import contextvars
 import gc
 import signal
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -310,6 +311,49 @@ def test_quit_between_two_steps_is_done_by_the_next(loop: EventLoop) -> None:
     assert noted == ["first", "third"]
 
 
+@pytest.mark.parametrize("driver", ["run", "step"])
+def test_quit_that_comes_while_a_run_or_step_ends(driver: str, loop: EventLoop) -> None:
+    """Too late for this one: a run has ended already, a step leaves it to the next."""
+
+    class Quits:
+        def __enter__(self) -> None:
+            if loop._depth and not quits:
+                quits.append(True)
+                loop._stop()
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    quits: list[bool] = []
+    loop.timeout_post(60, print)
+    if driver == "run":
+        loop.post(loop.quit)
+        loop.run()
+        lock, loop._lock = loop._lock, Quits()  # type: ignore[assignment]
+        loop.run()
+        loop._lock = lock
+        assert quits
+        noted = Noted()
+        loop.post(noted.note("the next run is whole"))
+        loop.run()
+        assert noted == ["the next run is whole"]
+    else:
+        loop.step()
+        entered = loop._enter
+        lock = loop._lock
+
+        def enter(**options: bool) -> None:
+            entered(**options)
+            loop._lock = Quits()  # type: ignore[assignment]
+
+        loop._enter = enter  # type: ignore[method-assign]
+        assert loop.step() is True
+        loop._lock, loop._enter = lock, entered  # type: ignore[method-assign]
+        assert quits
+        assert loop.step() is False
+        assert loop.statistics().timeouts == 0
+
+
 def test_quit_tells_posts_that_they_are_dropped(loop: EventLoop) -> None:
     noted = Noted()
 
@@ -434,6 +478,43 @@ def test_run_leaves_no_cycles(make_loop: MakeLoop, pair: Pair) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_error_that_leaves_run_leaves_no_cycles(make_loop: MakeLoop) -> None:
+    loop = make_loop()
+
+    class Object:
+        pass
+
+    def fails() -> None:
+        held = Object()
+        gone.append(weakref.ref(held))
+        raise ValueError(held)
+
+    gone: list[weakref.ref[Object]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for drive in (loop.run, loop.step):
+            loop.post(fails)
+            try:
+                drive()
+            except ValueError:
+                pass
+            assert gone.pop()() is None
+    finally:
+        gc.enable()
+
+
+def test_async_generator_hooks_are_set_while_the_loop_steps(make_loop: MakeLoop) -> None:
+    loop, noted = make_loop(), Noted()
+    before = sys.get_asyncgen_hooks()
+    loop.post(lambda: noted.append(tuple(sys.get_asyncgen_hooks())))
+    loop.run()
+    loop.post(lambda: noted.append(tuple(sys.get_asyncgen_hooks())))
+    loop.step()
+    assert noted == [EventLoop.asyncgen_hooks] * 2
+    assert sys.get_asyncgen_hooks() == before
 
 
 def test_worker_job_that_nobody_ends_is_dropped_by_quit(loop: EventLoop) -> None:
