@@ -28,7 +28,7 @@ _CASES = {
     "thread_hook": ("hooks was", "threading.excepthook = print"),
     "limit": ("descriptor_limit was", "resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))"),
     "directory": ("getcwd was", "os.chdir('/')"),
-    "default_loop": ("default_event_loop was None and is", "current.set_default_event_loop(own)"),
+    "default_loop": ("default_event_loop was None and is", "current._default = own"),
     "current_loop": ("loop_of_this_thread was None and is", "current.here.loop = own"),
     "warning": ("UserWarning: mind this", "warnings.warn('mind this')"),
     "unclosed": ("unclosed <socket", "socket.socket()"),
