@@ -234,8 +234,9 @@ class EventLoop(Verbs):
             self._stepped = False
         if self._throttle is not None:
             self._throttle.begin()
-        if self.asyncgen_hooks is not None:
-            sys.set_asyncgen_hooks(*self.asyncgen_hooks)
+        hooks = self.asyncgen_hooks
+        if hooks is not None:
+            sys.set_asyncgen_hooks(*hooks)
 
     def _leave(self, more: bool) -> bool:
         """The end of a run or of a step: put down what a quit, an error or a close must put down. Whether anything remains."""

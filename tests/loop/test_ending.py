@@ -506,14 +506,16 @@ def test_error_that_leaves_run_leaves_no_cycles(make_loop: MakeLoop) -> None:
         gc.enable()
 
 
-def test_async_generator_hooks_are_set_while_the_loop_steps(make_loop: MakeLoop) -> None:
+def test_async_generator_hooks_are_set_while_the_loop_steps(make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     loop, noted = make_loop(), Noted()
+    ours = noted.note("first"), noted.note("last")
+    monkeypatch.setattr(EventLoop, "asyncgen_hooks", ours)
     before = sys.get_asyncgen_hooks()
     loop.post(lambda: noted.append(tuple(sys.get_asyncgen_hooks())))
     loop.run()
     loop.post(lambda: noted.append(tuple(sys.get_asyncgen_hooks())))
     loop.step()
-    assert noted == [EventLoop.asyncgen_hooks] * 2
+    assert noted == [ours] * 2
     assert sys.get_asyncgen_hooks() == before
 
 
