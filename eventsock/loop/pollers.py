@@ -104,8 +104,11 @@ class SelectorPoller:
             if not closed:
                 raise
             return closed
-        if not ready and timeout != 0.0:
-            return self._nothing(timeout, time.monotonic() - started)
+        if not ready:
+            if timeout != 0.0:
+                return self._nothing(timeout, time.monotonic() - started)
+            if self._face is not None and self._face.ready():  # a host is told that there is something, and there is nothing
+                return self._nothing(None, 0.0)
         self._in_vain = 0
         if self._hides_closed:
             return [(key.fd, _mask_of(events) if _is_open(key.fd) else NVAL) for key, events in ready]

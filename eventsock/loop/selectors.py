@@ -244,6 +244,10 @@ class Face:
         """`inner` is about to be closed."""
         self._epoll.unregister(inner)
 
+    def ready(self) -> bool:
+        """Whether a host is being told so."""
+        return bool(self._epoll.poll(0.0))
+
     def fileno(self) -> int:
         """What a host may register."""
         return self._epoll.fileno()
