@@ -26,6 +26,10 @@ import pytest
 
 from programs import ROOT, StartProgram
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, which would be handed on to each program they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _FDS = "/proc/self/fd"
 _LOOPS = "eventsock.loop.current"
 _FAILURE = pytest.StashKey[BaseException]()
