@@ -141,8 +141,12 @@ class Bound:
         channel = self._channel
         return known_peer(channel) if isinstance(channel, socket.socket) else None
 
-    def _await_let_go(self, task: Task[Any]) -> Generator[Any, Any, None]:
-        """Write what is held, before `task` waits for an answer to it. The sending half's."""
+    def _let_go(self) -> bool:
+        """Write what is held; False: some of it has to wait for room. The sending half's."""
+        raise NotImplementedError
+
+    def _await_written(self, task: Task[Any]) -> Generator[Any, Any, None]:
+        """Wait until what has to wait for room now is written. The sending half's."""
         raise NotImplementedError
 
     # Limits

@@ -19,10 +19,12 @@ _MOST = 65536
 class Gathered:
     """What one stream holds."""
 
-    __slots__ = ("_loop", "_size", "_turn_end", "pieces")
+    __slots__ = ("_loop", "_size", "_turn_end", "let_out", "pieces")
 
     def __init__(self, loop: EventLoop) -> None:
         self.pieces: list[bytes] = []
+        # What the end of the turn calls; known from `begin` on, until it has been called.
+        self.let_out: Callable[[], object] | None = None
         self._size = 0
         self._loop = loop
         turn_end = _turn_ends.get(loop)
@@ -30,16 +32,21 @@ class Gathered:
             turn_end = _turn_ends[loop] = _TurnEnd()
         self._turn_end = turn_end
 
-    def hold(self, data: bytes | memoryview, let_out: Callable[[], object]) -> bool:
-        """Keep `data`; at the end of the turn `let_out()` writes what is then still held. False: it would be too much."""
+    def begin(self, let_out: Callable[[], object]) -> None:
+        """At the end of the turn, `let_out()` is to write what is then held."""
+        self.let_out = let_out
+        waiting = self._turn_end.waiting
+        if not waiting:
+            self._loop.soon(self._turn_end)
+        waiting.append(self)
+
+    def hold(self, data: bytes | memoryview) -> bool:
+        """Keep `data`; False: it would be too much."""
         size = self._size + len(data)
         if size > _MOST:
             return False
-        pieces = self.pieces
-        if not pieces:
-            self._turn_end.note(let_out, self._loop)
-        pieces.append(data if isinstance(data, bytes) else bytes(data))
         self._size = size
+        self.pieces.append(data if data.__class__ is bytes else bytes(data))
         return True
 
     def take(self) -> bytes:
@@ -54,21 +61,17 @@ class Gathered:
 class _TurnEnd:
     """The end of a loop's turn, for its streams: one post serves them all."""
 
-    __slots__ = ("_streams",)
+    __slots__ = ("waiting",)
 
     def __init__(self) -> None:
-        self._streams: list[Callable[[], object]] = []
-
-    def note(self, let_out: Callable[[], object], loop: EventLoop) -> None:
-        """A stream begins to hold something; `let_out()` writes what it then still holds."""
-        if not self._streams:
-            loop.soon(self)
-        self._streams.append(let_out)
+        self.waiting: list[Gathered] = []
 
     def __call__(self) -> None:
-        streams, self._streams = self._streams, []
-        for let_out in streams:
-            let_out()
+        waiting, self.waiting = self.waiting, []
+        for gathered in waiting:
+            let_out, gathered.let_out = gathered.let_out, None
+            if gathered.pieces and let_out is not None:
+                let_out()
 
     # The loop has quit: what was put before still goes out.
     dropped = __call__

@@ -21,6 +21,10 @@ __all__ = ["Input"]
 
 T = TypeVar("T")
 
+_LINE: Any = Splitter.line
+# What was received is what is given: the splitter need not see it.
+_SOME: Any = Splitter.some
+
 
 class Input(Bound, Reading[bytes]):
     """The reading verbs of a stream."""
@@ -36,28 +40,34 @@ class Input(Bound, Reading[bytes]):
             raise self._misused()
         if side.holder is not None or side.watch is not None:
             raise side.busy(task)
+        source = self._input
+        if (source.data or source.ended) and task.eager < BUDGET:
+            task.eager += 1
+            unit = take(source)
+            if unit is not MORE:
+                return unit  # type: ignore[return-value]
         side.holder = task
         try:
             if task.eager >= BUDGET:
                 yield TURN
-            task.eager += 1
-            source = self._input
-            if source.data or source.ended:
-                unit = take(source)
-                if unit is not MORE:
-                    return unit  # type: ignore[return-value]
+                if source.data or source.ended:
+                    unit = take(source)
+                    if unit is not MORE:
+                        return unit  # type: ignore[return-value]
             while True:
                 if self._drained:
-                    if self._gathered is not None and self._gathered.pieces:
-                        yield from self._await_let_go(task)
+                    if self._gathered is not None and self._gathered.pieces and not self._let_go():
+                        yield from self._await_written(task)
                     side.arm(task)
                     task.waits_for = side
                     if self._idle is None:
                         yield SUSPENDED
                     else:
                         yield from self._idle.await_(loop, self._expire)
-                elif task.eager >= BUDGET:
-                    yield TURN
+                else:
+                    if task.eager >= BUDGET:
+                        yield TURN
+                    task.eager += 1
                 try:
                     data = self._source.recv(source.want)
                 except BlockingIOError:
@@ -69,8 +79,9 @@ class Input(Bound, Reading[bytes]):
                     raise self._broken_reading(error) from None
                 # A short read has emptied the socket: the next receive would only fail, so it waits first.
                 self._drained = len(data) < source.want
-                task.eager += 1
                 if data:
+                    if take is _SOME and source.begun is None and source.follower is None:
+                        return data  # type: ignore[return-value]
                     source.feed(data)
                 else:
                     source.end()
@@ -87,7 +98,7 @@ class Input(Bound, Reading[bytes]):
         the rest of that line, any other verb goes on in it. `SocketError`: once; what had come before it can still be read, and then
         `StreamClosed` is raised, as it is after `close`. `BusyError`: another task reads. Origin: chez-a-sync `await-getline!`.
         """
-        return self._await_unit(Splitter.line)
+        return self._await_unit(_LINE)
 
     def await_getblock(self, size: int) -> Await[bytes | None]:
         """`size` bytes, fewer only before the end of input, then None. Errors as `await_getline`. Origin: `await-getblock!`."""
@@ -97,7 +108,7 @@ class Input(Bound, Reading[bytes]):
     def await_getsome(self, max: int = CHUNK) -> Await[bytes]:
         """What is there, at least one byte and at most `max`; `b""` at the end of input. Errors as `await_getline`."""
         if max == CHUNK:
-            return self._await_unit(Splitter.some)
+            return self._await_unit(_SOME)
         if checked_size(max, "max") < 1:
             raise ValueError("max must be at least 1 byte")
         return self._await_unit(lambda held: held.some(max))

@@ -53,8 +53,12 @@ class Output(Bound):
         task.eager += 1
         sent = 0
         if side.holder is None and side.watch is None:
-            if self.gather and self._hold(view):
-                return
+            if self.gather:
+                gathered = self._gathered or self._begin_gathering()
+                if gathered.let_out is None:
+                    gathered.begin(self._let_out)
+                if gathered.hold(view):
+                    return
             # Tried before the side is claimed: what fits at once, as nearly all does, needs no claim.
             if self._gathered is not None and self._gathered.pieces:
                 sent = self._send_behind_held(view)
@@ -105,8 +109,7 @@ class Output(Bound):
         task = self._user()
         if self._holds:
             self._let_go()
-        if self._outbox is not None:
-            yield from self._await_written(self._outbox, task)
+        yield from self._await_written(task)
 
     @waitable
     def await_put_eof(self) -> Generator[Any, Any, None]:
@@ -126,23 +129,17 @@ class Output(Bound):
 
     # Holding
 
-    def _hold(self, data: bytes | memoryview) -> bool:
-        """Keep `data` for later; False: there would be too much."""
-        gathered = self._gathered
-        if gathered is None:
-            assert self._loop is not None
-            gathered = self._gathered = Gathered(self._loop)
-        return gathered.hold(data, self._let_out)
-
-    def _take_held(self) -> bytes:
-        assert self._gathered is not None
-        return self._gathered.take()
+    def _begin_gathering(self) -> Gathered:
+        assert self._loop is not None
+        self._gathered = gathered = Gathered(self._loop)
+        return gathered
 
     def _let_go(self) -> bool:
         """Write what is held; False: some of it has to wait for room. `SocketError`; `BusyError`."""
+        assert self._gathered is not None
         assert self._descriptor is not None
+        data, sent = self._gathered.take(), 0
         side = self._descriptor.write
-        data, sent = self._take_held(), 0
         if side.holder is None and side.watch is None:
             try:
                 sent = self._sink.send(data, NO_SIGNAL)
@@ -150,8 +147,8 @@ class Output(Bound):
                 pass
             except OSError as error:
                 raise self._broken_writing(error) from None
-        if sent == len(data):
-            return True
+            if sent == len(data):
+                return True
         outbox = self._claimed_outbox(side, "the stream")
         outbox.add(BytesPiece(None, outbox, data, sent))
         return False
@@ -159,7 +156,8 @@ class Output(Bound):
     def _send_behind_held(self, data: bytes | memoryview) -> int:
         """Write what is held and `data` with one call; how much of `data` went out."""
         assert self._writing is not None
-        held = self._take_held()
+        assert self._gathered is not None
+        held = self._gathered.take()
         try:
             count = self._sink.sendmsg((held, data), (), NO_SIGNAL)
         except BlockingIOError:
@@ -179,15 +177,12 @@ class Output(Bound):
             except EventsockError as error:
                 self._lost(error, getattr(error, "sent", 0))
 
-    def _await_let_go(self, task: Task[Any]) -> Generator[Any, Any, None]:
-        if not self._let_go():
-            assert self._outbox is not None
-            yield from self._await_written(self._outbox, task)
-
     # Waiting for room
 
-    def _await_written(self, outbox: Outbox, task: Task[Any]) -> Generator[Any, Any, None]:
-        """Wait until all that is in the outbox now is written."""
+    def _await_written(self, task: Task[Any]) -> Generator[Any, Any, None]:
+        outbox = self._outbox
+        if outbox is None:
+            return
         try:
             yield from outbox.await_out(BytesPiece(task, outbox, b""))
         except EventsockError:

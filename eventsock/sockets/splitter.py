@@ -66,7 +66,7 @@ class _Begun:
 class Splitter:
     """Holds what was received and not yet taken; `data` is not empty while anything is. `limit` (bytes) bounds a line or a record."""
 
-    __slots__ = ("_begun", "_follower", "_position", "data", "ended", "limit", "want")
+    __slots__ = ("_position", "begun", "data", "ended", "follower", "limit", "want")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -74,9 +74,10 @@ class Splitter:
         self.data = b""
         self.want = CHUNK if limit >= CHUNK else self._chunk
         self._position = 0  # what comes before was taken
-        self._begun: _Begun | None = None
+        # The record that has begun and not ended.
+        self.begun: _Begun | None = None
         # After the break of a line that was taken: what belongs to it if it comes next, and how much of that has come.
-        self._follower: tuple[bytes, bytes] | None = None
+        self.follower: tuple[bytes, bytes] | None = None
 
     @property
     def _chunk(self) -> int:
@@ -88,9 +89,9 @@ class Splitter:
         """Take in what was received, at least a byte."""
         held = self.data
         if not held:  # what is taken to its end is let go, so there is no position either
-            self.data = data if self._follower is None else self._without_follower(data)
+            self.data = data if self.follower is None else self._without_follower(data)
             return
-        position, begun = self._position, self._begun
+        position, begun = self._position, self.begun
         if begun is not None:
             if begun.scanned - position > _COPIED:
                 begun.lay_aside(held[position : begun.scanned])
@@ -100,27 +101,27 @@ class Splitter:
         self.data = held[position:] + data
 
     def _without_follower(self, data: bytes) -> bytes:
-        assert self._follower is not None
-        sought, came = self._follower
+        assert self.follower is not None
+        sought, came = self.follower
         came += data
         if len(came) < len(sought) and sought.startswith(came):
-            self._follower = sought, came
+            self.follower = sought, came
             return b""
-        self._follower = None
+        self.follower = None
         return came.removeprefix(sought)
 
     def end(self) -> None:
         """Nothing will come any more."""
         self.ended = True
-        if self._follower is not None:
-            self.data, self._follower = self._follower[1], None
+        if self.follower is not None:
+            self.data, self.follower = self.follower[1], None
 
     def drop(self) -> None:
         """Forget all that is held, and the end as well."""
         self.data = b""
         self.ended = False
         self._position = 0
-        self._begun = self._follower = None
+        self.begun = self.follower = None
         self.want = self._chunk
 
     def give_back(self, data: bytes) -> None:
@@ -133,7 +134,7 @@ class Splitter:
     @property
     def held(self) -> int:
         """How many bytes are held."""
-        return len(self.data) - self._position + (0 if self._begun is None else self._begun.size)
+        return len(self.data) - self._position + (0 if self.begun is None else self.begun.size)
 
     def peek(self) -> bytes:
         """All that is held; it stays."""
@@ -147,7 +148,7 @@ class Splitter:
 
         `convert` makes of its bytes what is given; if that raises, the line stays.
         """
-        if self._begun is None:
+        if self.begun is None:
             data = self.data
             position = self._position
             end = data.find(b"\n", position)
@@ -163,7 +164,7 @@ class Splitter:
 
     def line_by(self, breaks: Breaks, convert: Callable[[bytes], Any] = bytes) -> Any:
         """As `line`, ended by `breaks`."""
-        begun = self._begun
+        begun = self.begun
         if begun is not None and begun.skipped and not self._skip_line(breaks):
             return None if self.ended else MORE
         begin, end = self._find(breaks)
@@ -179,7 +180,7 @@ class Splitter:
 
     def until(self, delimiter: bytes) -> bytes | More:
         """What comes up to the first `delimiter`, with it. `LineTooLong`; `IncompleteRead`: the end came first."""
-        begun = self._begun
+        begun = self.begun
         if begun is None:
             data = self.data
             position = self._position
@@ -204,7 +205,7 @@ class Splitter:
 
     def block(self, size: int) -> bytes | More | None:
         """`size` bytes; fewer only before the end; None after it."""
-        begun = self._begun
+        begun = self.begun
         if begun is not None and (begun.key is not _BLOCK or begun.size > size):
             self._join()
         held = self.held
@@ -217,7 +218,7 @@ class Splitter:
 
     def some(self, most: int = CHUNK) -> bytes | More:
         """What is there, at most `most` bytes; nothing after the end."""
-        if self._begun is not None:
+        if self.begun is not None:
             self._join()
         data = self.data
         if not data:
@@ -244,14 +245,14 @@ class Splitter:
 
     def _resume(self, key: object) -> None:
         """Only who goes on in the record that was begun finds it as it was left."""
-        begun = self._begun
+        begun = self.begun
         if begun is not None and (begun.key is not key or begun.skipped):
             self._join()
 
     def _join(self) -> None:
-        begun = self._begun
+        begun = self.begun
         if begun is not None:
-            self._begun = None
+            self.begun = None
             self.want = self._chunk
             if begun.laid_aside is not None:
                 self.data = begun.laid_aside.getvalue() + self.data[self._position :]
@@ -260,7 +261,7 @@ class Splitter:
     def _find(self, breaks: Breaks) -> tuple[int, int]:
         """Where the record ends and the next one begins; (-1, -1): not yet. `LineTooLong`."""
         self._resume(breaks)
-        begun, position = self._begun, self._position
+        begun, position = self.begun, self._position
         start, size = (position, 0) if begun is None else (max(begun.scanned, position), begun.size)
         begin, end = breaks.find(self.data, start, position)
         # A break that has only begun to come is no part of the record yet.
@@ -271,9 +272,9 @@ class Splitter:
 
     def _more(self, key: object, width: int, keep: int, most: int) -> More:
         """Wait for more of a record that may have `most` bytes; the last `keep` of those held may be the beginning of its end."""
-        begun = self._begun
+        begun = self.begun
         if begun is None:
-            begun = self._begun = _Begun(key)
+            begun = self.begun = _Begun(key)
         position = self._position
         begun.scanned = max(position, position + (len(self.data) - position - keep) // width * width)
         self.want = max(1, min(CHUNK, most - self.held))
@@ -281,7 +282,7 @@ class Splitter:
 
     def _give(self, begin: int, end: int, convert: Callable[[bytes], Any]) -> Any:
         """Take the record that ends at `begin`, and its break, which ends at `end`."""
-        data, position, begun = self.data, self._position, self._begun
+        data, position, begun = self.data, self._position, self.begun
         if begun is None or begun.laid_aside is None:
             unit = convert(data[position:begin])
         else:
@@ -290,13 +291,13 @@ class Splitter:
             try:
                 unit = convert(record)
             except BaseException:
-                self._begun = None
+                self.begun = None
                 self.want = self._chunk
                 self.data = record + data[begin:]
                 self._position = 0
                 raise
         if begun is not None:
-            self._begun = None
+            self.begun = None
             self.want = self._chunk
         self._take_to(end)
         return unit
@@ -311,7 +312,7 @@ class Splitter:
     def _expect(self, follower: bytes) -> None:
         came = self.data[self._position :] if len(self.data) - self._position < len(follower) else b""
         if not self.ended and (came or not self.data) and follower.startswith(came):
-            self._follower = follower, came
+            self.follower = follower, came
             self._take_to(len(self.data))
 
     # Lines that are too long
@@ -319,7 +320,7 @@ class Splitter:
     def _too_long(self, breaks: Breaks) -> LineTooLong:
         """Gives the first `limit` bytes up. A line verb then skips the rest of the line; any other verb goes on in it."""
         size = self.limit - self.limit % breaks.width
-        begun = self._begun
+        begun = self.begun
         if begun is not None and begun.laid_aside is not None:
             missing = max(0, size - begun.size)
             begun.lay_aside(self.data[self._position : self._position + missing])
@@ -331,7 +332,7 @@ class Splitter:
         else:
             partial = self.data[self._position : self._position + size]
             self._take_to(self._position + size)
-        self._begun = _Begun(breaks, skipped=True)
+        self.begun = _Begun(breaks, skipped=True)
         self.want = self._chunk
         return LineTooLong(self.limit, partial)
 
@@ -340,7 +341,7 @@ class Splitter:
         data, position = self.data, self._position
         begin, end = breaks.find(data, position, position)
         if begin >= 0:
-            self._begun = None
+            self.begun = None
             self._take_to(end)
             follower = breaks.follower(data[begin:end])
             if follower:

@@ -17,7 +17,8 @@ from ..basic.handles import Borrowed, refuse_tls
 from ..basic.names import known_peer
 from ..basic.patience import receive_flags, send_flags
 from ..errors import SocketError
-from ..tasks.task import BUDGET, SUSPENDED, TURN, current_task, get_current
+from ..loop.current import here
+from ..tasks.task import BUDGET, SUSPENDED, TURN, current_task
 from ..tasks.waitable import Await, waitable
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def _await_transfer(
 
     The side is looked at before the first call, and held until the last one.
     """
-    task = get_current()
-    if task is None or task.waits_for is not None:
+    loop = here.loop
+    if loop is None or (task := loop.current) is None or task.waits_for is not None:
         task = current_task("a transfer")
     descriptor = task.loop.book.find(sock)
     side = descriptor.write if writing else descriptor.read
@@ -167,11 +168,11 @@ def await_receive_from(sock: FileDescriptorLike, n: int, flags: int = 0) -> Awai
     A datagram longer than `n` is a `SocketError` with EMSGSIZE and its first bytes in `.partial`, unless `flags` have MSG_TRUNC (take
     it so) or MSG_PEEK (it stays). On a connection the address is the peer's. recvfrom(2).
     """
-    size = min(checked_size(n), _LARGEST_READ)
+    size = n if n.__class__ is int and 0 <= n < _LARGEST_READ else min(checked_size(n), _LARGEST_READ)
     if flags & _PEEK_OR_TRUNC:
         return _await_transfer(sock, False, "recvfrom", (size, _receive_flags(flags)), _with_sender)
     # One byte more than wanted tells a datagram that is too long from one that just fits.
-    return _await_transfer(sock, False, "recvfrom", (size + 1, _receive_flags(flags)), _whole_with_sender)
+    return _await_transfer(sock, False, "recvfrom", (size + 1, _receive_flags(flags) if flags else _RECEIVE), _whole_with_sender)
 
 
 def await_receive_from_into(
@@ -189,9 +190,10 @@ def _with_sender(sock: socket.socket, result: Any, args: tuple[Any, ...]) -> tup
 
 def _whole_with_sender(sock: socket.socket, result: Any, args: tuple[Any, ...]) -> tuple[bytes, SocketAddress]:
     data, native = result
+    source = sender(sock, native)
     if len(data) == args[0]:
-        raise _too_long(data[:-1], sender(sock, native))
-    return data, sender(sock, native)
+        raise _too_long(data[:-1], source)
+    return data, source
 
 
 def _count_with_sender(sock: socket.socket, result: Any, args: tuple[Any, ...]) -> tuple[int, SocketAddress]:
@@ -245,7 +247,7 @@ def await_send_to(
         raise TypeError(f"address must be a SocketAddress, not {kind}: use inet_address(), unix_address() or address_information()")
     # Most of what is sent is bytes, and whole: then there is nothing to look at.
     view = data if data.__class__ is bytes and not start and end is None else readable_bytes(data, start, end)
-    return _await_transfer(sock, True, "sendto", (view, _send_flags(flags), address.native), None)
+    return _await_transfer(sock, True, "sendto", (view, _send_flags(flags) if flags else _SEND, address.native), None)
 
 
 @waitable
