@@ -21,6 +21,7 @@ from .splitter import Splitter
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
+    from ..basic.addresses import SocketAddress
     from ..loop.descriptors import Descriptor, Side
     from ..loop.event_loop import EventLoop
     from .files import Channel
@@ -47,12 +48,12 @@ class Bound:
         "_channel",
         "_descriptor",
         "_drained",
-        "_failure",
         "_gathered",
         "_idle",
         "_input",
         "_loop",
         "_outbox",
+        "_peer",
         "_reading",
         "_sink",
         "_source",
@@ -60,7 +61,7 @@ class Bound:
         "gather",
     )
 
-    def __init__(self, sock_or_fd: FileDescriptorLike, limit: int, gather: bool) -> None:
+    def __init__(self, sock_or_fd: FileDescriptorLike, limit: int, gather: bool, peer: SocketAddress | None) -> None:
         # What is received from and sent to: the channel, or what refuses once that is closed or broken.
         self._channel: Channel = channel_of(sock_or_fd)
         self._source = self._channel
@@ -78,7 +79,7 @@ class Bound:
         self._outbox: Outbox | None = None
         self.gather = gather
         self._gathered: Gathered | None = None
-        self._failure: SocketError | None = None
+        self._peer = peer
 
     # The loop
 
@@ -86,9 +87,8 @@ class Bound:
         """The first use decides the loop."""
         if self._sink is CLOSED:
             raise closed_error()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        if self._gathered is not None and self._gathered.failure is not None:
+            raise self._gathered.take_failure()
         descriptor = self._descriptor
         if descriptor is None:
             self._loop = loop = current_task("a stream's procedure").loop
@@ -119,27 +119,31 @@ class Bound:
 
     def _broken_reading(self, error: OSError) -> SocketError:
         """Receiving has failed: what came before stays, and there will be no more."""
-        failure = SocketError.of(error, address=self._peer())
+        failure = SocketError.of(error, address=self.peer)
         self._source = Refusal(lambda: StreamClosed(f"{self!r} cannot be read any more: {failure.strerror}"))
         self._drained = False
         return failure
 
     def _broken_writing(self, error: OSError) -> SocketError:
-        failure = SocketError.of(error, address=self._peer())
+        failure = SocketError.of(error, address=self.peer)
         self._sink = Refusal(lambda: StreamClosed(f"{self!r} cannot be written to any more: {failure.strerror}"))
         return failure
 
     def _lost(self, error: BaseException, sent: int) -> None:
         """What was held has not gone out, but for `sent` bytes: to be raised by the next procedure."""
         if not isinstance(error, SocketError):
-            error = SocketError(errno.ECONNABORTED, str(error), address=self._peer())
+            error = SocketError(errno.ECONNABORTED, str(error), address=self.peer)
         error.sent = sent
-        self._failure = error
+        assert self._gathered is not None
+        self._gathered.failure = error
         self._reading = self._writing = None
 
-    def _peer(self) -> object:
-        channel = self._channel
-        return known_peer(channel) if isinstance(channel, socket.socket) else None
+    @property
+    def peer(self) -> SocketAddress | None:
+        """The address of the other end of a socket; None if there is none, or if it is not known any more (after a reset)."""
+        if self._peer is None and isinstance(self._channel, socket.socket):
+            self._peer = known_peer(self._channel)
+        return self._peer
 
     def _let_go(self) -> bool:
         """Write what is held; False: some of it has to wait for room. The sending half's."""
@@ -163,7 +167,7 @@ class Bound:
 
     def _expired(self) -> SocketError:
         seconds = 0.0 if self._idle is None else self._idle.seconds
-        return SocketError(errno.ETIMEDOUT, f"nothing moved for {seconds:g} s, the idle limit", address=self._peer())
+        return SocketError(errno.ETIMEDOUT, f"nothing moved for {seconds:g} s, the idle limit", address=self.peer)
 
     def fileno(self) -> int:
         """The descriptor's number, -1 after the end."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+from ..errors import SocketError
 from ..loop.event_loop import EventLoop
 
 __all__ = ["Gathered"]
@@ -19,10 +20,12 @@ _MOST = 65536
 class Gathered:
     """What one stream holds."""
 
-    __slots__ = ("_loop", "_size", "_turn_end", "let_out", "pieces")
+    __slots__ = ("_loop", "_size", "_turn_end", "failure", "let_out", "pieces")
 
     def __init__(self, loop: EventLoop) -> None:
         self.pieces: list[bytes] = []
+        # Why something that was held did not go out; to be raised by the next procedure.
+        self.failure: SocketError | None = None
         # What the end of the turn calls; known from `begin` on, until it has been called.
         self.let_out: Callable[[], object] | None = None
         self._size = 0
@@ -56,6 +59,12 @@ class Gathered:
         pieces.clear()
         self._size = 0
         return data
+
+    def take_failure(self) -> SocketError:
+        """The failure, which is then told."""
+        failure, self.failure = self.failure, None
+        assert failure is not None
+        return failure
 
 
 class _TurnEnd:

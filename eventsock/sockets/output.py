@@ -186,10 +186,9 @@ class Output(Bound):
         try:
             yield from outbox.await_out(BytesPiece(task, outbox, b""))
         except EventsockError:
-            failure, self._failure = self._failure, None
-            if failure is None:
+            if self._gathered is None or self._gathered.failure is None:
                 raise
-            raise failure from None
+            raise self._gathered.take_failure() from None
 
     def _claimed_outbox(self, side: Side, user: object) -> Outbox:
         """The outbox, to which a piece will be added. `BusyError`: somebody writes past the stream."""

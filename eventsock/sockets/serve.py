@@ -9,7 +9,7 @@ import errno
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -46,10 +46,10 @@ def await_serve(
 ) -> Await[None]:
     """Accept on `listeners` for ever, and run `handler(stream, address)` as a task for each connection.
 
-    `handler`: a generator function, an `async def` or a plain function. The stream is closed after it. Its errors stay its own:
-    they go to `on_error(error, where)`, by default with their traceback to stderr; `where` names the client's address. Out of
-    descriptors, accepting pauses until a connection ends or half a second is over; that is reported once. With `max_connections`,
-    further clients wait in the listener's queue (one of each listener may wait accepted).
+    `handler`: a generator function, an `async def` or a plain function. The stream is closed after it; what a gathering one still
+    holds is written first. Its errors stay its own: they go to `on_error(error, where)`, by default with their traceback to stderr;
+    `where` names the client's address. Out of descriptors, accepting pauses until a connection ends or half a second is over; that
+    is reported once. With `max_connections`, further clients wait in the listener's queue (one of each listener may wait accepted).
 
     It ends only by an error of a listener or of `on_error`, or when it is cancelled. Accepting then stops at once; the connections
     have `grace` seconds to finish, are cancelled too, and waited for. The listeners stay the caller's. SystemExit and
@@ -94,7 +94,8 @@ class _Server:
         self._handler = handler
         self._on_error = on_error
         self._most = most
-        self._connections: dict[Task[Any], None] = {}
+        self._connections: dict[Task[Any], Stream] = {}
+        self._starting: Stream
         self._acceptors: dict[Task[Any], None] = {}
         self._failure: BaseException | None = None
         self._failed: OneShotResume | None = None
@@ -198,18 +199,24 @@ class _Server:
 
     def _start(self, connection: socket.socket, address: SocketAddress) -> None:
         try:
-            stream = Stream(connection)
+            stream = Stream(connection, peer=address)
         except BaseException:
             connection.close()
             raise
         # The handler is the task itself, and its end closes the stream: a task around it would cost each wake-up two frames more.
-        task = start_task(self._handler, (stream, address), _Connection(self, stream, address), None)
-        if not task.done:
-            self._connections[task] = None
+        self._run(stream, self._handler, (stream, address))
 
-    def connection_ended(self, stream: Stream, address: SocketAddress, task: Task[Any]) -> None:
-        """Close it, let the next one come, and report what went wrong."""
-        self._connections.pop(task, None)
+    def _run(self, stream: Stream, waitable: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._starting = stream  # until the task is known, which may have ended by then
+        task = start_task(waitable, args, self._ended, None)
+        if not task.done:
+            self._connections[task] = stream
+
+    def _ended(self, task: Task[Any]) -> None:
+        stream = self._connections.pop(task, self._starting)
+        if stream.unwritten and task.error is None:
+            self._run(stream, stream.await_close, ())
+            return
         unsent = _closed(stream)
         if self._paused:
             paused, self._paused = self._paused, {}
@@ -218,7 +225,7 @@ class _Server:
         error = task.error
         if error is None and unsent is None:
             return
-        where = f"the connection from {str(address) or 'a client without a name'}"
+        where = f"the connection from {str(stream.peer) or 'a client without a name'}"
         if unsent is not None:
             self._report(unsent, where)
         if error is not None and not task.cancelled:
@@ -252,21 +259,7 @@ class _Server:
                 loop.timeout_remove(timeout)
 
 
-class _Connection:
-    """Called at the end of a handler's task. There are as many as connections, so it is a small one."""
-
-    __slots__ = ("_address", "_server", "_stream")
-
-    def __init__(self, server: _Server, stream: Stream, address: SocketAddress) -> None:
-        self._server = server
-        self._stream = stream
-        self._address = address
-
-    def __call__(self, task: Task[Any]) -> None:
-        self._server.connection_ended(self._stream, self._address, task)
-
-
-def _await_cancelled(tasks: dict[Task[Any], None]) -> Generator[Any, Any, None]:
+def _await_cancelled(tasks: Iterable[Task[Any]]) -> Generator[Any, Any, None]:
     """Cancel all and wait until all have ended. Their errors were reported when they did."""
     ending = list(tasks)
     for task in ending:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike
 
+    from ..basic.addresses import SocketAddress
     from ..loop.descriptors import Side
 
 __all__ = ["Stream"]
@@ -43,15 +44,24 @@ class Stream(Input, Output):
     a line or a delimited record. `gather=True`: small writes may be held, at most 64 KiB of them, until the task next waits for
     input here, `await_flush()`, the end of the loop's turn or of the stream; the next procedure raises what goes wrong then. `idle`
     (seconds): a wait during which nothing moved here for so long, in either direction, raises a `SocketError` that is also a
-    `TimeoutError`. Use it from tasks of one loop; `with` and `async with` close it. Origin: the port procedures of chez-a-sync.
+    `TimeoutError`. `peer`: the address of the other end, where it is known already (`await_serve` knows it), for the texts of errors.
+    Use it from tasks of one loop; `with` and `async with` close it. Origin: the port procedures of chez-a-sync.
     """
 
     __slots__ = ()
 
-    def __init__(self, sock_or_fd: FileDescriptorLike, *, limit: int = 65536, gather: bool = False, idle: float | None = None) -> None:
+    def __init__(
+        self,
+        sock_or_fd: FileDescriptorLike,
+        *,
+        limit: int = 65536,
+        gather: bool = False,
+        idle: float | None = None,
+        peer: SocketAddress | None = None,
+    ) -> None:
         # Looked at here first: connections may be short, and many.
         seconds = None if idle is None else _checked_idle(idle)
-        super().__init__(sock_or_fd, limit if limit.__class__ is int and limit > 0 else _checked_limit(limit), gather)
+        super().__init__(sock_or_fd, limit if limit.__class__ is int and limit > 0 else _checked_limit(limit), gather, peer)
         if seconds is not None:
             self._idle = IdleLimit(seconds)
 
@@ -87,6 +97,11 @@ class Stream(Input, Output):
         return channel if isinstance(channel, socket.socket) else None
 
     @property
+    def unwritten(self) -> bool:
+        """Whether something that was put here is held, or waits for room."""
+        return self._holds or self._outbox is not None
+
+    @property
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._sink is CLOSED
@@ -101,23 +116,24 @@ class Stream(Input, Output):
         """
         if self._sink is CLOSED:
             return
-        if self._gathered is not None:
-            self._let_out()
+        gathered = self._gathered
+        if gathered is None:
+            self._shut()
+            return
+        self._let_out()
         self._shut()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        if gathered.failure is not None:
+            raise gathered.take_failure()
 
     def abort(self) -> None:
         """Close the descriptor at once and drop what is not sent; a TCP peer gets a reset. Otherwise as `close`; no error."""
         if self._sink is CLOSED:
             return
-        self._gathered = None
         if isinstance(self._channel, socket.socket):
             with suppress(OSError):  # closed behind our back
                 self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._shut()
-        self._failure = None
+        self._gathered = None
 
     @waitable
     def await_close(self, linger: float | None = 2.0) -> Generator[Any, Any, bool]:

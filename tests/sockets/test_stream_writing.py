@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ from eventsock import (
     Task,
     TaskCancelled,
     a_sync,
+    await_connect_to_ipv4_host,
     await_send_all,
+    await_serve,
     await_sleep,
     await_yield,
     run,
     running_event_loop,
     timeout,
 )
+from eventsock.basic import SocketAddress, listen_on_ipv4_socket
 from programs import ROOT
 from stream_kit import Steps, Wait, both_ways, digest, narrow, pattern, reset, stream_and_peer, streams, tcp_streams, told
 
@@ -788,3 +792,31 @@ def test_random_sizes_from_random_writers_arrive_whole() -> None:
         data = run(body)
         assert len(data) == sum(map(len, expected))
         assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN
+
+
+def test_a_server_writes_what_its_handlers_still_hold() -> None:
+    message = pattern(60_000)
+    reported: list[object] = []
+
+    def handler(stream: Stream, address: SocketAddress) -> Steps:
+        assert (stream.peer, stream.unwritten) == (address, False)
+        assert stream.socket is not None
+        narrow(stream.socket)
+        stream.gather = True
+        yield from stream.await_put_bytes(message)
+        assert stream.unwritten
+
+    def body() -> Steps:
+        with listen_on_ipv4_socket(True, 0) as listener:
+            serving = a_sync(partial(await_serve, on_error=lambda error, where: reported.append(error)), handler, listener)
+            client = Stream((yield from await_connect_to_ipv4_host("127.0.0.1", listener.getsockname()[1])))
+            assert client.socket is not None
+            narrow(client.socket)
+            yield from await_sleep(0.02)
+            data = yield from client.await_getall()
+            client.close()
+            serving.cancel()
+            return data
+
+    assert run(body) == message
+    assert reported == []
