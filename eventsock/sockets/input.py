@@ -101,9 +101,19 @@ class Input(Bound, Reading[bytes]):
         return self._await_unit(_LINE)
 
     def await_getblock(self, size: int) -> Await[bytes | None]:
-        """`size` bytes, fewer only before the end of input, then None. Errors as `await_getline`. Origin: `await-getblock!`."""
-        checked_size(size, "size")
+        """`size` bytes, fewer only before the end of input, then None; nothing, at once, if `size` is 0. Errors as `await_getline`.
+
+        Origin: chez-a-sync `await-getblock!`.
+        """
+        if not checked_size(size, "size"):
+            return self._await_nothing()
         return self._await_unit(lambda held: held.block(size))
+
+    @waitable
+    def _await_nothing(self) -> Generator[Any, Any, bytes]:
+        self._user()
+        return b""
+        yield
 
     def await_getsome(self, max: int = CHUNK) -> Await[bytes]:
         """What is there, at least one byte and at most `max`; `b""` at the end of input. Errors as `await_getline`."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,3 +108,51 @@ def test_no_byte_is_lost(words: list[bytes], places: list[int], verbs: list[str]
     assert skipped >= 0
     if not any(verb.startswith("line") for verb in verbs):
         assert given_out + rest == data
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_fault_63_and_134_at_the_limit_every_split_gives_the_same(ending: bytes, over: int) -> None:
+    limit = 5
+    record = b"x" * (limit + over)
+    data = record + ending + b"next" + ending
+    take = VERBS["line" if ending == b"\n" else "line by CR LF"]
+    expected = [record if over <= 0 else ("LineTooLong", b"x" * limit), b"next", None]
+    for place in range(len(data) + 1):
+        for other in range(place, len(data) + 1):
+            chunks = [chunk for chunk in (data[:place], data[place:other], data[other:]) if chunk]
+            assert drive(chunks, [take] * 3, limit) == expected
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_fault_63_and_134_a_delimiter_split_at_the_limit(over: int) -> None:
+    limit = 5
+    record = b"x" * (limit + over)
+    data = record + b"-->rest"
+    expected = record + b"-->" if over <= 0 else ("LineTooLong", b"x" * limit)
+    for place in range(len(data) + 1):
+        chunks = [chunk for chunk in (data[:place], data[place:]) if chunk]
+        assert drive(chunks, [VERBS["until -->"]], limit) == [expected]
+
+
+def test_fault_63_the_end_at_the_limit() -> None:
+    assert drive([b"12345"], [VERBS["line by CR LF"]] * 2, 5) == [b"12345", None]
+    assert drive([b"12345\r"], [VERBS["line by CR LF"]] * 2, 5) == [("LineTooLong", b"12345"), None]
+    assert drive([b"12345|"], [VERBS["until |"]], 5) == [b"12345|"]
+
+
+def test_a_long_record_is_held_once() -> None:
+    splitter = Splitter(1 << 20)
+    chunk = b"x" * 65536
+    tracemalloc.start()
+    try:
+        for _ in range(16):
+            assert splitter.line() is MORE
+            splitter.feed(chunk)
+        splitter.feed(b"\n")
+        line = splitter.line()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(line) == 1 << 20
+    assert peak < 1.4 * (1 << 20)

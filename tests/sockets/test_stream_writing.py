@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -76,6 +77,30 @@ def test_each_verb(said: Said, put: Callable[[Stream], Any], expected: bytes) ->
 def test_only_bytes_are_bytes(data: Any) -> None:
     with stream_and_peer() as (stream, _), pytest.raises(TypeError, match="data"):
         run(lambda: stream.await_put_bytes(data))
+
+
+def test_fault_61_nothing_is_nothing_and_what_changes_while_it_is_written_is_the_callers() -> None:
+    with streams() as (stream, other):
+
+        def body() -> Steps:
+            for nothing in (b"", bytearray(), memoryview(b"")):
+                yield from stream.await_put_bytes(nothing)
+            assert (yield from other.await_getblock(0)) == b""
+            buffer = bytearray(b"a" * 1_000_000)
+            writing = a_sync(stream.await_put_bytes, buffer)
+            assert not writing.done
+            buffer[-1:] = b"z"  # it is not copied: whoever puts it leaves it alone until it is written
+            data = yield from other.await_getblock(1_000_000)
+            yield from writing.await_result()
+            return data
+
+        assert run(body) == b"a" * 999_999 + b"z"
+
+
+def test_fault_61_items_that_are_no_bytes_count_as_their_bytes() -> None:
+    with stream_and_peer() as (stream, peer):
+        run(lambda: stream.await_put_bytes(memoryview(struct.pack("<2I", 1, 2)).cast("I")))
+        assert peer.recv(100) == struct.pack("<2I", 1, 2)
 
 
 def test_non_contiguous_bytes_are_refused() -> None:
