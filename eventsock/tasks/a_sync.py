@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Generator
-from threading import get_ident
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
@@ -130,8 +129,7 @@ class Resume:
 
     def _take(self, step: Callable[[Task[Any]], object]) -> None:
         task = self.task
-        if task.loop.thread not in (None, get_ident()):
-            raise LoopStateError(f"resume of {task} was called in thread {get_ident()}; post it to the task's loop instead")
+        task.check_thread("resumed")
         if task.waits_for is not RAW:
             raise LoopStateError(f"resume was called while {task} {_state(task)}; it answers a bare `yield` only (see await_callback)")
         if task.loop.in_turn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
+from threading import get_ident
 from types import GeneratorType, TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -178,6 +179,14 @@ class Driver(Generic[T]):
             self.waits_for = RAW
         if self.strikes:
             self._strike_wait()
+
+    def check_thread(self, done: str) -> None:
+        """`LoopStateError`: the task's loop is driven by another thread, so this is no place to have the task cancelled or resumed."""
+        thread = self.loop.thread
+        if thread is not None and thread != get_ident():
+            raise LoopStateError(
+                f"{self} was {done} in thread {get_ident()}, but {self.loop!r} is driven by thread {thread}: use loop.post() there"
+            )
 
     # Striking and closing
 

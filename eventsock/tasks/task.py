@@ -6,7 +6,6 @@ Knows the driver, which runs it. It must not know what is waited for.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from threading import get_ident
 from typing import Any, TypeVar
 
 from ..errors import Cancelled, LoopStateError, TaskCancelled
@@ -51,9 +50,7 @@ class Task(Driver[T]):
 
     def cancel_by(self, reason: object, by: object) -> bool:
         """As `cancel`, with another `by` than the current task."""
-        thread = self.loop.thread
-        if thread is not None and thread != get_ident():
-            raise LoopStateError(f"{self} was cancelled in thread {get_ident()}, but {self.loop!r} is driven by thread {thread}: post it")
+        self.check_thread("cancelled")
         if self.done:
             return False
         if not any(type(strike) is Cancelled for strike in self.strikes or ()):

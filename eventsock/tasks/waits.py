@@ -114,7 +114,7 @@ class OneShotResume:
         task = self._task
         if task is None:
             return False
-        task.loop.check_thread()
+        task.check_thread("answered")
         self._task = None
         self._answer = answer
         if self._waiting:

@@ -94,6 +94,7 @@ class _Feeding:
         self._context = context
         self._name = name
         self._conveyor = conveyor
+        self._over = False
 
     def __call__(self) -> None:
         if self._conveyor.wanted:
@@ -115,13 +116,16 @@ class _Feeding:
 
     def _ask_for_room(self, resume: OneShotResume) -> None:
         def freed() -> None:
-            with suppress(LoopStateError):  # closed meanwhile, and our task with it
-                self._worker.post(lambda: resume(False))
+            # Once the task has ended, room is of no interest; and a loop that was closed meanwhile has ended it.
+            if not self._over:
+                with suppress(LoopStateError):
+                    self._worker.post(lambda: resume(False))
 
         if self._conveyor.take_room(freed):
             resume(True)
 
     def _fed(self, task: Task[None]) -> None:
+        self._over = True
         self._worker.let_go(self._conveyor)
         error = task.error
         if isinstance(error, Cancelled):

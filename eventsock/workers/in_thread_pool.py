@@ -87,11 +87,19 @@ def await_generator_in_thread_pool(
             conveyor.on_withdrawal(future.cancel)
             future.add_done_callback(partial(_end, conveyor, name))
         else:
-            remote = Remote(pool, generator)
-            conveyor.on_withdrawal(remote.cancel)
-            start_thread(lambda: _finish(conveyor, name, attempt(produce, conveyor, remote.values)), name)
+            _begin_remote(Remote(pool, generator), conveyor, name)
 
     yield from await_values("await_generator_in_thread_pool()", f"a generator in a thread pool, {name}", begin, proc, handler)
+
+
+def _begin_remote(remote: Remote, conveyor: Conveyor, name: str) -> None:
+    conveyor.on_withdrawal(remote.cancel)
+    start_thread(lambda: _finish(conveyor, name, attempt(produce, conveyor, remote.values)), name)
+    try:
+        start_thread(remote.submit, name)
+    except BaseException:
+        remote.abandon()
+        raise
 
 
 def _end(conveyor: Conveyor, name: str, future: Future[Any]) -> None:

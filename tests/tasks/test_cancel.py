@@ -278,7 +278,7 @@ def test_from_another_thread_is_refused() -> None:
         task = a_sync(await_sleep, 60)
 
         def elsewhere() -> None:
-            with pytest.raises(LoopStateError, match=f"was cancelled in thread {threading.get_ident()}.*post it"):
+            with pytest.raises(LoopStateError, match=f"was cancelled in thread {threading.get_ident()}.*post"):
                 task.cancel()
             task.loop.post(lambda: task.cancel("posted") and None)
 

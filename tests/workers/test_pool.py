@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 import threading
@@ -309,3 +311,99 @@ def test_a_stuck_task_is_named_and_left_at_exit() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
     assert ended.stderr == "eventsock: a thread pool's stuck() did not end within 0.1 s of the program's end and is left\n"
+
+
+def test_changes_want_numbers(pools: Callable[..., ThreadPool]) -> None:
+    pool = pools(1)
+    for delta in (1.5, "1", True, None):
+        with pytest.raises(TypeError, match="delta must be an int"):
+            pool.change_size(delta)  # type: ignore[arg-type]
+    for idle in ("5", True, None):
+        with pytest.raises(TypeError, match="idle must be an int or a float"):
+            pool.idle = idle  # type: ignore[assignment]
+
+
+def test_an_infinite_idle_time(pools: Callable[..., ThreadPool]) -> None:
+    pool = pools(min_threads=0, max_threads=1, idle=float("inf"))
+    assert pool.submit(int).result(10) == 0
+    assert pool.submit(int).result(10) == 0
+    assert pool.threads == 1
+
+
+def test_a_pool_that_is_dropped_warns_and_does_what_it_has(gate: Gate) -> None:
+    pool = ThreadPool(1)
+    done = threading.Event()
+    pool.add(gate.task)
+    pool.add(done.set)
+    gate.await_entered(1)
+    with pytest.warns(ResourceWarning, match="dropped without stop"):
+        del pool
+    gate.open()
+    assert done.wait(10)
+
+
+def test_the_end_of_a_with_block_waits_unless_the_pool_is_non_blocking(gate: Gate) -> None:
+    with ThreadPool(1, non_blocking=True) as pool:
+        pool.add(gate.task)
+        gate.await_entered(1)
+    assert pool.tasks == 1
+    gate.open()
+    assert eventually(pool, 0)
+
+
+def test_random_changes_keep_the_counts_exact(pools: Callable[..., ThreadPool]) -> None:
+    chance = random.Random(5)
+    pool, done = pools(2), list[int]()
+    size = 2
+    for number in range(500):
+        pool.add(lambda number=number: done.append(number))  # type: ignore[misc]
+        if chance.random() < 0.1:
+            delta = chance.randint(-3, 3)
+            pool.change_size(delta)
+            size = max(1, size + delta)
+            assert pool.size == size
+        assert 0 <= pool.tasks <= 501
+    wait([pool.submit(int)])
+    assert eventually(pool, size)
+    pool.stop()
+    assert (pool.tasks, pool.threads, sorted(done)) == (0, 0, list(range(500)))
+
+
+def test_stop_twice_at_once_one_wins(pools: Callable[..., ThreadPool]) -> None:
+    for _ in range(20):
+        pool, outcomes = pools(1), list[str]()
+
+        def stop(pool: ThreadPool = pool, outcomes: list[str] = outcomes) -> None:
+            try:
+                pool.stop()
+                outcomes.append("stopped")
+            except PoolStopped:
+                outcomes.append("refused")
+
+        threads = [threading.Thread(target=stop) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(outcomes) == ["refused", "stopped"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_in_a_forked_child_the_pool_is_stopped() -> None:
+    program = """
+import os, eventsock
+pool = eventsock.ThreadPool(2)
+pool.submit(int).result()
+child = os.fork()
+if child == 0:
+    try:
+        pool.submit(int)
+    except eventsock.PoolStopped:
+        os._exit(7 if (pool.threads, pool.tasks) == (0, 0) else 1)
+    os._exit(2)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert pool.submit(int).result() == 0
+pool.stop()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
