@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import selectors
 import shutil
@@ -117,6 +118,30 @@ def test_fault_18_reset_calls_a_write_watch(loop: EventLoop, tcp_pair: Pair) -> 
     loop.timeout_post(0.02, lambda: _reset(client), repeat=False)
     loop.run()
     assert noted == [("out", "out")]
+
+
+@pytest.mark.parametrize("user", ["watch", "task"])
+def test_fault_18_pipe_without_a_reader_wakes_who_waits_to_write(user: str, loop: EventLoop) -> None:
+    """Here the system reports an error, and nothing else."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    noted = Noted()
+
+    def waits() -> Steps:
+        yield from await_writable(writer)
+        noted.append("woken")
+
+    if user == "watch":
+        loop.add_write_watch(writer, noted.note("woken", False))
+    else:
+        a_sync(waits, loop=loop)
+    loop.timeout_post(0.01, lambda: os.close(reader), repeat=False)
+    until(loop, lambda: noted, 2.0)
+    os.close(writer)
+    assert noted == (["woken"] if user == "task" else [("woken", "out")])
 
 
 def test_fault_19_reset_while_reading_is_paused(loop: EventLoop, tcp_pair: Pair) -> None:

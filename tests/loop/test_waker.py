@@ -75,6 +75,14 @@ def test_ring_and_claim_after_close(waker: Waker) -> None:
     assert waker.rings == 0
 
 
+def test_fault_12_second_close_leaves_the_number_to_its_new_owner(waker: Waker) -> None:
+    waker.close()
+    opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(4)]
+    waker.close()
+    for fd in opened:
+        os.close(fd)
+
+
 def test_fault_99_descriptors_close_on_exec_and_do_not_block(waker: Waker) -> None:
     ends = [waker.fd] if waker._pair is None else [end.fileno() for end in waker._pair]
     for fd in ends:
