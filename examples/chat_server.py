@@ -29,7 +29,7 @@ class Guest:
         if self._unheard < MOST_UNHEARD:
             a_sync(self._hear, line)
         else:
-            self._stream.close()  # whoever does not read must not cost the others their memory
+            self._stream.abort()  # whoever does not read must cost neither the others nor the kernel their memory
 
     async def _hear(self, line: str) -> None:
         self._unheard += 1
