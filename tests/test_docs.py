@@ -1,4 +1,5 @@
-"""The documentation runs: each Python block is a program that prints what the page says, and each relative link leads somewhere.
+"""The documentation runs: each Python block is a program that prints what the page says, each relative link leads somewhere, and
+each test that a page names is there.
 
 A block fenced as ```python runs as a script of its own, `python -X dev -W error`, in an empty directory. A block fenced as ```output
 that follows it directly is what it prints. ```python no-run: REASON is not run. Knows Markdown's fences and links, no more.
@@ -26,6 +27,7 @@ _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)(?P=fence) *$", re.MULTILINE | re.DOTALL
 )
 _LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\((?P<target>[^()\s]+)(?:\s+\"[^\"]*\")?\)|^\[[^\]]+\]:\s*(?P<defined>\S+)", re.MULTILINE)
+_TEST = re.compile(r"`((?:tests/)?[\w/]*\btest_\w+(?:\.py)?)`")
 _HEADING = re.compile(r"^#+ +(.+?) *#*$", re.MULTILINE)
 
 
@@ -67,6 +69,11 @@ def _links(text: str) -> list[str]:
     return [match["target"] or match["defined"] for match in _LINK.finditer(prose)]
 
 
+def _named_tests(text: str) -> list[str]:
+    """The tests that a page names, and the files of tests."""
+    return _TEST.findall(_FENCE.sub("", text))
+
+
 def _anchors(text: str) -> set[str]:
     """The names that a renderer gives the headings of a page."""
     headings = _HEADING.findall(_FENCE.sub("", text))
@@ -106,6 +113,14 @@ def test_relative_links_resolve(page: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in _anchors(target.read_text())):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_a_page_names_are_there(page: Path) -> None:
+    files = list((ROOT / "tests").rglob("*.py"))
+    tests = {name for file in files for name in re.findall(r"^ *(?:async )?def (test_\w+)\(", file.read_text(), re.MULTILINE)}
+    paths = {name for file in files for name in (file.name, str(file.relative_to(ROOT)))}
+    assert [name for name in _named_tests(page.read_text()) if name not in tests | paths] == []
 
 
 def test_readme_shows_three_programs_of_at_most_fifteen_lines() -> None:
@@ -180,6 +195,11 @@ def test_blocks_of_a_page() -> None:
         (13, "python", "if True:\n    print(2)\n", None),
         (22, "python", "[not](a-link.md)\n", None),
     ]
+
+
+def test_tests_named_on_a_page() -> None:
+    text = "| `test_one` `tests/loop/test_two.py` | as `test_3.py`, not test_four, `in_test_five`, `test` |\n```text\n`test_six`\n```\n"
+    assert _named_tests(text) == ["test_one", "tests/loop/test_two.py", "test_3.py"]
 
 
 def test_links_and_anchors_of_a_page() -> None:

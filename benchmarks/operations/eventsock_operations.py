@@ -145,6 +145,7 @@ def timeout_cancelled(watch: Stopwatch, live: int, count: int) -> Generator[Any,
     rounds = max(1, count // BATCH)
     loop = own_loop()
     kept = [loop.timeout_post(FAR + random.random(), print, repeat=False) for _ in range(live)]
+    yield from await_yield()  # so that they are in the heap, where asyncio has them from the start
     with watch:
         for _ in range(rounds):
             for _ in range(BATCH):

@@ -18,6 +18,17 @@ def measure(candidate: Candidate, settings: Settings, name: str, size: int) -> S
 WORKLOADS = [
     Workload("timeout-cancelled", "Timeouts", "set + cancelled", (NS,), libraries(), partial(measure, name="timeout_cancelled", size=10)),
     *(
+        Workload(
+            f"timeout-cancelled-{n}",
+            "Timeouts",
+            f"set + cancelled, {n} live",
+            (NS,),
+            LOOPS,
+            partial(measure, name="timeout_cancelled", size=n),
+        )
+        for n in (1000, 100_000)
+    ),
+    *(
         Workload(f"timeout-fired-{n}", "Timeouts", f"set + fired, {n} live", (NS,), LOOPS, partial(measure, name="timeout_fired", size=n))
         for n in (10, 1000, 100_000)
     ),

@@ -437,7 +437,7 @@ def test_current_loop_of_the_thread(loop: EventLoop) -> None:
     assert running_event_loop() is None
 
 
-def test_callbacks_posts_and_timeouts_run_in_the_loops_context(loop: EventLoop) -> None:
+def test_callbacks_posts_and_timeouts_run_in_the_loops_context(loop: EventLoop, pair: Pair) -> None:
     variable = contextvars.ContextVar("variable", default="unset")
     noted = Noted()
 
@@ -445,11 +445,12 @@ def test_callbacks_posts_and_timeouts_run_in_the_loops_context(loop: EventLoop) 
         variable.set("of the caller")
         loop.post(lambda: noted.append(variable.get()))
         loop.timeout_post(0, lambda: noted.append(variable.get()), repeat=False)
+        loop.add_write_watch(pair[0], lambda status: noted.append(variable.get()) is not None)
 
     contextvars.copy_context().run(elsewhere)
     variable.set("of the loop")
     loop.run()
-    assert noted == ["of the loop"] * 2
+    assert noted == ["of the loop"] * 3
     variable.set("unset")
 
 

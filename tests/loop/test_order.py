@@ -41,6 +41,15 @@ def test_poll_does_not_wait_if_posts_are_queued(loop: EventLoop) -> None:
     loop.block(False)
 
 
+def test_poll_does_not_wait_if_a_timeout_is_due(loop: EventLoop) -> None:
+    noted = Noted()
+    loop.timeout_post(0, noted.note("due"), repeat=False)
+    started = time.monotonic()
+    loop.step(30)
+    assert noted == ["due"]
+    assert time.monotonic() - started < 10
+
+
 def test_poll_waits_for_the_earliest_timeout(loop: EventLoop) -> None:
     loop.timeout_post(30, pytest.fail)
     loop.timeout_post(0.02, loop.quit)
@@ -166,6 +175,25 @@ def test_watch_added_by_a_callback_is_not_called_for_an_older_poll(loop: EventLo
     assert noted == ["first"]
     loop.step()
     assert noted == ["first", ("second", "in")]
+
+
+def test_watch_put_in_anothers_place_is_not_called_for_an_older_poll(loop: EventLoop, pair: Pair) -> None:
+    """The reader replaces the write watch of a descriptor that was polled as readable and writable."""
+    left, right = pair
+    left.send(b"x")
+    noted = Noted()
+
+    def read(status: str) -> bool:
+        noted.append("read")
+        loop.add_write_watch(right, noted.note("new", False))
+        return False
+
+    loop.add_write_watch(right, noted.note("old"))
+    loop.add_read_watch(right, read)
+    loop.step()
+    assert noted == ["read"]
+    loop.step()
+    assert noted == ["read", ("new", "out")]
 
 
 def test_registered_is_not_fired_removed_by_an_earlier_callback(loop: EventLoop) -> None:

@@ -181,6 +181,41 @@ def test_fault_95_signal_while_the_loop_closes(make_loop: MakeLoop) -> None:
         assert _wakeup_fd() == -1
 
 
+def test_fault_95_watch_that_raises_leaves_run_and_is_dropped(loop: EventLoop) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+
+    def fails(signum: int) -> None:
+        raise ValueError("in the watch")
+
+    loop.add_signal_watch(signal.SIGUSR1, fails)
+    loop.block()
+    with in_thread(after(0.02, _kill)), pytest.raises(ValueError, match="in the watch"):
+        loop.run()
+    assert signal.getsignal(signal.SIGUSR1) == before
+    assert loop.remove_signal_watch(signal.SIGUSR1) is False
+    loop.block(False)
+
+
+def test_fault_95_handler_of_the_application_that_raises_leaves_run(loop: EventLoop) -> None:
+    """It cuts the sleep short, wherever it strikes, and the loop is as good as new."""
+
+    def handler(*_: object) -> None:
+        raise ValueError("in the handler")
+
+    former = signal.signal(signal.SIGUSR1, handler)
+    try:
+        loop.timeout_post(60, print)
+        with in_thread(after(0.02, _kill)), pytest.raises(ValueError, match="in the handler"):
+            loop.run()
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert loop.statistics().timeouts == 0
+    noted = Noted()
+    loop.post(noted.note("as good as new"))
+    loop.run()
+    assert noted == ["as good as new"]
+
+
 @pytest.fixture
 def outer_wakeup() -> Iterator[socket.socket]:
     """A wake-up descriptor that somebody had set before us, as the reading end."""

@@ -444,6 +444,19 @@ def test_fault_98_meeting_of_one_loop_used_in_another(make_loop: MakeLoop) -> No
         a_sync(meeting.await_receive, loop=other)
 
 
+def test_fault_98_task_of_one_loop_awaited_in_another(make_loop: MakeLoop) -> None:
+    one, other = make_loop(), make_loop()
+    one.names_sleepers = other.names_sleepers = False
+
+    def sleeps() -> Any:
+        yield
+
+    task = a_sync(sleeps, loop=one)
+    with pytest.raises(LoopStateError, match=r"of <EventLoop .*> cannot wait for the result of .*, which belongs to <EventLoop .*>"):
+        a_sync(task.await_result, loop=other)
+    assert (one.statistics().tasks, other.statistics().tasks) == (1, 0)
+
+
 def test_post_from_a_signal_handler(loop: EventLoop) -> None:
     noted = Noted()
     former = signal.signal(signal.SIGUSR1, lambda *_: loop.post(chain(noted.note("posted"), partial(loop.block, False))))

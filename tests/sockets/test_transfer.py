@@ -306,6 +306,28 @@ def test_fault_25_bare_transfers_starve_nobody(socket_pair: Pair) -> None:
     assert ticker.worst < 0.05
 
 
+def test_a_turn_is_given_away_before_an_operation_and_never_after_one_that_succeeded(socket_pair: Pair) -> None:
+    """So whoever is ended there has lost nothing."""
+    left, right = socket_pair
+    data = bytes(range(200))
+    left.send(data)
+    got = bytearray()
+
+    def reads() -> Steps:
+        while True:
+            got.extend((yield from await_receive(right, 1)))
+
+    def body() -> Steps:
+        task = a_sync(reads)
+        assert 0 < len(got) < len(data)
+        task.cancel()
+        with pytest.raises(TaskCancelled):
+            yield from task.await_result()
+
+    run(body)
+    assert got + right.recv(1000) == data
+
+
 # Datagrams
 
 
