@@ -87,6 +87,8 @@ def _decode_seconds(data: bytes) -> float:
 
 
 def _encode_seconds(value: object, name: str) -> bytes:
+    if value is None:
+        _refuse(name, "a number of seconds, 0 for no limit", value)
     seconds = checked_seconds(value, name)
     if seconds is None:
         raise ValueError(f"{name} must be a finite number of seconds, 0 for no limit, not {value}")

@@ -64,7 +64,8 @@ class EventLoop(Verbs):
     escapes a callback, and the loop goes on. `debug`: None means on under `python -X dev` or `EVENTSOCK_DEBUG=1`.
 
     Safe from any thread and from signal handlers: `post`, the watch and timeout verbs, `block`, `quit`, `close`. All else belongs
-    to the thread that runs the loop. Origin: chez-a-sync `make-event-loop`.
+    to the thread that runs the loop. `time()` is its clock, in seconds, good for differences, in any thread. Origin: chez-a-sync
+    `make-event-loop`.
     """
 
     # What the tasks' room wants set while a loop steps (see `sys.set_asyncgen_hooks`); the loop only sets what it was given.

@@ -566,6 +566,16 @@ def test_race_has_one_time_limit(resolver: list[tuple[str, int]], silent_port: i
     assert len(caught.value.attempts) == 1  # type: ignore[attr-defined]
 
 
+def test_time_limit_of_a_race_is_not_renewed_by_a_further_attempt(
+    resolver: list[tuple[str, int]], silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "Race", functools.partial(Race, delay=0.06))
+    resolver += [("127.0.0.1", silent_port)] * 3
+    with pytest.raises(TimeoutError) as caught:
+        connect_to_host("example", 80, timeout=0.1)
+    assert len(caught.value.attempts) == 2  # type: ignore[attr-defined]
+
+
 def test_surrounding_limit_in_a_race_is_for_each_attempt(
     resolver: list[tuple[str, int]], silent_port: int, tcp_listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
