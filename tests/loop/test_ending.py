@@ -441,11 +441,15 @@ def test_callbacks_posts_and_timeouts_run_in_the_loops_context(loop: EventLoop, 
     variable = contextvars.ContextVar("variable", default="unset")
     noted = Noted()
 
+    def watch(status: str) -> bool:
+        noted.append(variable.get())
+        return False
+
     def elsewhere() -> None:
         variable.set("of the caller")
         loop.post(lambda: noted.append(variable.get()))
         loop.timeout_post(0, lambda: noted.append(variable.get()), repeat=False)
-        loop.add_write_watch(pair[0], lambda status: noted.append(variable.get()) is not None)
+        loop.add_write_watch(pair[0], watch)
 
     contextvars.copy_context().run(elsewhere)
     variable.set("of the loop")

@@ -196,6 +196,22 @@ def test_fault_80_set_and_cancelled_timers_do_not_pile_up() -> None:
     assert len(heap) == 10
 
 
+def test_fault_80_no_sweep_before_most_are_dead() -> None:
+    """A sweep looks at every entry, so each must be paid for by as many removals."""
+    heap = TimerHeap()
+    live = [_set(heap, 1.0 + number) for number in range(5000)]
+    dying = [_set(heap, 1e6) for _ in range(4000)]
+    heap.absorb()
+    for timeout in dying:
+        heap.remove(timeout)
+        heap.absorb()
+    assert len(heap.heap) == 9000
+    for timeout in live[:502]:
+        heap.remove(timeout)
+        heap.absorb()
+    assert len(heap.heap) < 4600
+
+
 def test_fault_81_many_live_timers_in_random_order_half_cancelled() -> None:
     heap = TimerHeap()
     chance = random.Random(1)
