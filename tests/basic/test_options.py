@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 from array import array
 from collections.abc import Iterator
@@ -15,7 +16,15 @@ from typing import Any
 
 import pytest
 
-from eventsock.basic import SocketError, SocketOptions, UnsupportedOptionError, option_numbers
+from eventsock.basic import (
+    SocketError,
+    SocketOptions,
+    UnsupportedOptionError,
+    accept_unix_connection,
+    listen_on_unix_socket,
+    option_numbers,
+    receive_descriptors,
+)
 from eventsock.basic.options import option_table
 
 _ABSENT_ON_LINUX = {
@@ -395,6 +404,33 @@ def test_raw_numbers_and_bytes(tcp: socket.socket) -> None:
     opts.set(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     for length in (64, 4):
         assert opts.get(socket.IPPROTO_TCP, socket.TCP_NODELAY, length) == struct.pack("i", 1)
+
+
+_PASSES_ITS_SOCKET_ON = """
+import os, socket, sys
+if os.getuid() == 0:
+    os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.connect(sys.argv[1])
+    socket.send_fds(sock, [b"%d" % os.getpid()], [sock.fileno()])
+    sock.recv(1)
+"""
+
+
+@linux_only
+def test_fault_132_credentials_are_those_of_the_process_that_connected(unix_path: str) -> None:
+    os.chmod(os.path.dirname(unix_path), 0o755)
+    program = [sys.executable, "-c", _PASSES_ITS_SOCKET_ON, unix_path]
+    with listen_on_unix_socket(unix_path, mode=0o666) as listener, subprocess.Popen(program):
+        connection, _ = accept_unix_connection(listener, timeout=30)
+        with connection:
+            pid, (passed_on,) = receive_descriptors(connection, 100, 1, timeout=30)
+            # Whoever holds the other end by now, it speaks for who has connected it.
+            with socket.socket(fileno=passed_on) as client:
+                client.send(b"by us")
+                assert connection.recv(100) == b"by us"
+            credentials = SocketOptions(connection).get(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    assert struct.unpack("3i", credentials) == (int(pid), 65534 if os.getuid() == 0 else os.getuid(), os.getgid())
 
 
 @linux_only

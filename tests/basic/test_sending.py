@@ -316,8 +316,10 @@ def test_refusal_of_an_earlier_datagram_is_told_and_passes(refused_port: int) ->
     with socket.socket(type=socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", refused_port))
         assert send(sock, b"x") == 1
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError) as caught:
             send(sock, b"x")
+        assert isinstance(caught.value, SocketError)
+        assert caught.value.address == inet_address("127.0.0.1", refused_port)
         assert send(sock, b"x") == 1
 
 
