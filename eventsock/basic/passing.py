@@ -72,8 +72,9 @@ def receive_descriptors(sock: FileDescriptorLike, n: int, limit: int, *, timeout
     """Waits for bytes with descriptors on the Unix socket `sock`: at most `n` bytes and `limit` descriptors, closed on exec.
 
     The descriptors are yours to close. `(b"", [])` at the end of the stream. If more descriptors come than `limit`, or a datagram
-    has more than `n` bytes, all that came are closed and the error is EMSGSIZE, with the bytes in `.partial`. `timeout`: seconds for
-    the whole call; None for no limit. Blocks the calling thread; any thread. Raises `SocketError`, `ValueError` or `TypeError`.
+    has more than `n` bytes, all that came are closed and the error is EMSGSIZE, with the bytes in `.partial`; likewise EMFILE if
+    this process may not have so many. `timeout`: seconds for the whole call; None for no limit. Blocks the calling thread; any
+    thread. Raises `SocketError`, `ValueError` or `TypeError`.
     """
     size = checked_size(n)
     if not size:
@@ -91,7 +92,9 @@ def receive_descriptors(sock: FileDescriptorLike, n: int, limit: int, *, timeout
         if message_flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC) or len(descriptors) > limit:
             for fd in descriptors:
                 os.close(fd)
-            raise _too_much(s, data, size, limit)
+            # There was room for so many, but the kernel could not open them here.
+            is_full = message_flags & socket.MSG_CTRUNC and len(descriptors) < limit
+            raise _out_of_descriptors(s, data) if is_full else _too_much(s, data, size, limit)
     return data, descriptors
 
 
@@ -114,6 +117,14 @@ def _descriptors(ancillary: Ancillary) -> list[int]:
 
 def _too_much(sock: socket.socket, data: bytes, n: int, limit: int) -> SocketError:
     text = f"more came than {n} bytes with {limit} descriptors; all that came were closed"
-    error = SocketError(errno.EMSGSIZE, text, address=known_peer(sock))
+    return _lost(sock, data, errno.EMSGSIZE, text)
+
+
+def _out_of_descriptors(sock: socket.socket, data: bytes) -> SocketError:
+    return _lost(sock, data, errno.EMFILE, "too many open files to take the descriptors that came; all of them were closed")
+
+
+def _lost(sock: socket.socket, data: bytes, code: int, text: str) -> SocketError:
+    error = SocketError(code, text, address=known_peer(sock))
     error.partial = data
     return error

@@ -6,7 +6,8 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -84,6 +85,29 @@ def test_credentials_do_not_push_descriptors_out(socket_pair: _Pair, pipe: tuple
     assert (data, len(received)) == (b"x", count)
     for fd in received:
         os.close(fd)
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PASSCRED"), reason="a feature of Linux")
+def test_one_more_than_there_is_room_for_is_reported(socket_pair: _Pair, pipe: tuple[int, int]) -> None:
+    left, right = socket_pair
+    right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    send_descriptors(left, b"x", [pipe[0]] * 3)
+    before = _count()
+    with pytest.raises(SocketError, match="more came than 10 bytes with 2 descriptors"):
+        receive_descriptors(right, 10, 2)
+    assert _count() == before
+
+
+def test_process_that_may_not_have_so_many(
+    socket_pair: _Pair, pipe: tuple[int, int], no_descriptors: Callable[[], AbstractContextManager[None]]
+) -> None:
+    left, right = socket_pair
+    send_descriptors(left, b"hello", [pipe[0]] * 3)
+    with no_descriptors(), pytest.raises(SocketError, match="too many open files") as caught:
+        receive_descriptors(right, 10, 3)
+    assert (caught.value.errno, caught.value.partial) == (errno.EMFILE, b"hello")
+    send_descriptors(left, b"again", [])
+    assert receive_descriptors(right, 10, 3) == (b"again", [])
 
 
 def test_end_of_the_stream(socket_pair: _Pair) -> None:
