@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import PoolStopped
-from ..tasks.outcome import attempt
+from ..tasks.outcome import Outcome, attempt
 from ..tasks.thunks import Values
 from ..tasks.waitable import waitable
 from .conveyor import Conveyor, await_values, checked_row, produce
@@ -61,11 +61,14 @@ def await_task_in_thread_pool(pool: Executor, thunk: Callable[[], T], handler: H
 
 
 def _deliver(job: Job, name: str, future: Future[Any]) -> None:
-    good, value = attempt(future.result)
-    if not good and isinstance(value, CancelledError):
-        job.refuse(PoolStopped(f"the pool cancelled {name}"))
+    if future.cancelled():
+        job.refuse(_cancelled(name))
     else:
-        job.answer((good, value))
+        job.answer(attempt(future.result))
+
+
+def _cancelled(name: str) -> PoolStopped:
+    return PoolStopped(f"the pool cancelled {name}")
 
 
 @waitable
@@ -93,8 +96,16 @@ def await_generator_in_thread_pool(
 
 
 def _begin_remote(remote: Remote, conveyor: Conveyor, name: str) -> None:
+    def work() -> None:
+        outcome = attempt(produce, conveyor, remote.values)
+        _finish(conveyor, name, remote.cancelled, outcome)
+
     conveyor.on_withdrawal(remote.cancel)
-    start_thread(lambda: _finish(conveyor, name, attempt(produce, conveyor, remote.values)), name)
+    try:
+        start_thread(work, name)
+    except BaseException:
+        remote.close()
+        raise
     try:
         start_thread(remote.submit, name)
     except BaseException:
@@ -103,11 +114,11 @@ def _begin_remote(remote: Remote, conveyor: Conveyor, name: str) -> None:
 
 
 def _end(conveyor: Conveyor, name: str, future: Future[Any]) -> None:
-    _finish(conveyor, name, attempt(future.result))
+    _finish(conveyor, name, future.cancelled(), attempt(future.result))
 
 
-def _finish(conveyor: Conveyor, name: str, outcome: tuple[bool, Any]) -> None:
-    if isinstance(outcome[1], CancelledError):
-        conveyor.refuse(PoolStopped(f"the pool cancelled {name}"))
+def _finish(conveyor: Conveyor, name: str, cancelled: bool, outcome: Outcome) -> None:
+    if cancelled:
+        conveyor.refuse(_cancelled(name))
     else:
-        conveyor.end((outcome[0], None if outcome[0] else outcome[1]))
+        conveyor.end(outcome)
