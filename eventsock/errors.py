@@ -215,7 +215,12 @@ class TaskCancelled(EventsockError, _Provenance):  # noqa: N818 - the contract's
 
 
 class Cancelled(BaseException, _Provenance):
-    """Raised inside a task that is being cancelled, at its `await_…`. A `finally` may await; do not swallow it."""
+    """Raised inside a task that is being cancelled, at its `await_…`. A `finally` may await; do not swallow it.
+
+    `sent` is the number of bytes that went out before, where a write was cancelled.
+    """
+
+    sent = 0
 
     def __init__(self, reason: object = None, by: object = None) -> None:
         super().__init__(reason, by)

@@ -76,6 +76,8 @@ class Output(Bound):
 
     def await_put_string(self, text: str) -> Await[None]:
         """Write `text` in UTF-8 (`TextStream` has others). Otherwise as `await_put_bytes`. Origin: chez-a-sync `await-put-string!`."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, not {type(text).__name__}: use await_put_bytes()")
         return self.await_put_bytes(text.encode())
 
     @waitable

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import stat
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
@@ -34,6 +35,14 @@ _MOST = 1 << 22
 
 # What sendfile(2) says where it does not go between these two, though reading and writing may.
 _UNFIT = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW, errno.ESPIPE}
+
+
+_IS_AT_HAND = hasattr(os, "sendfile")
+
+
+def _would_be_killed() -> bool:
+    # sendfile(2) has no flag against SIGPIPE, which Python ignores, but for who has told it not to.
+    return signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL
 
 
 class FileSent(NamedTuple):
@@ -125,7 +134,7 @@ class FilePiece(Piece):
         self._source = source
         self._left = -1 if count is None else checked_size(count, "count")
         self._block = memoryview(b"")
-        self.way: Literal["sendfile", "copy"] = "copy" if source.fd is None or not hasattr(os, "sendfile") else "sendfile"
+        self.way: Literal["sendfile", "copy"] = "copy" if source.fd is None or not _IS_AT_HAND or _would_be_killed() else "sendfile"
 
     @property
     def done(self) -> bool:

@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..basic.arguments import checked_seconds, checked_size
-from ..errors import EventsockError, StreamClosed
+from ..errors import BusyError, EventsockError, StreamClosed
 from ..loop.current import here
-from ..tasks.task import TURN
+from ..tasks.task import TURN, Task, current_task
 from ..tasks.waitable import waitable
 from .bound import CLOSED, closed_error
 from .draining import await_peer_end
+from .files import Refusal
 from .idle import IdleLimit
 from .input import Input
 from .output import Output
@@ -142,16 +143,18 @@ class Stream(Input, Output):
         Whoever else reads gets `StreamClosed` at once, whoever else writes is waited for. Input that still comes is dropped, so that
         TCP does not throw away what we sent last. True: the peer has ended too, so it has seen all; False: it has reset the
         connection, or the time is over. Does nothing on a closed stream. Whatever happens, a cancellation too, the descriptor is
-        closed. `SocketError`: what was put could not be written.
+        closed. `SocketError`: what was put could not be written. `BusyError`: another task is closing it in this way already.
         """
         seconds = checked_seconds(linger, "linger")
         if self._sink is CLOSED:
             return True
+        if isinstance(self._source, _Ending):
+            raise BusyError(f"{current_task()} is closing {self!r}, which {self._source.task} closes already; let one do it")
         try:
             task = self._user()
             assert self._descriptor is not None
             side = self._descriptor.read
-            self._source, self._drained = CLOSED, False
+            self._source, self._drained = _Ending(task), False
             self._input.drop()
             self._tell(side)
             yield from self.await_flush()
@@ -214,6 +217,16 @@ class Stream(Input, Output):
             finally:
                 self._shut()
         self.__exit__(kind, error, trace)
+
+
+class _Ending(Refusal):
+    """Stands in for the source of a stream that `task` is closing gracefully."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: Task[Any]) -> None:
+        super().__init__(closed_error)
+        self.task = task
 
 
 def _unwritten() -> BaseException:

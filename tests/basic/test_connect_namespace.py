@@ -1,33 +1,14 @@
-"""Connects where the network refuses: in a network namespace of our own, with routes that lead nowhere and few ports.
-
-Needs the right to make such a namespace (root), `unshare` and `ip`.
-"""
+"""Connects where the network refuses: in a network namespace of our own, with routes that lead nowhere and few ports."""
 
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
+from namespace_kit import FEW_PORTS, in_namespace, needs_namespace
 
-
-def _in_namespace(setup: str, program: str) -> subprocess.CompletedProcess[str]:
-    command = f"ip link set lo up && {setup} && exec {sys.executable} -X dev -W error -c '{program}'"
-    return subprocess.run(["unshare", "-n", "sh", "-c", command], cwd=_ROOT, capture_output=True, text=True, timeout=30, check=False)
-
-
-def _is_possible() -> bool:
-    try:
-        return subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
-
-
-pytestmark = pytest.mark.skipif(not _is_possible(), reason="no right, or no tools, to make a network namespace")
+pytestmark = needs_namespace
 
 
 @pytest.mark.parametrize(
@@ -43,12 +24,9 @@ try:
 except ConnectError as error:
     print(error.errno, error.address, error.transient)
 """
-    done = _in_namespace(f"ip route add {route} 192.0.2.0/24" if route else "true", program)
+    done = in_namespace(f"ip route add {route} 192.0.2.0/24" if route else "true", program)
     is_transient = code in (errno.EHOSTUNREACH, errno.ENETUNREACH)
-    assert (done.stdout.split(), done.stderr) == ([str(code), "192.0.2.1:80", str(is_transient)], "")
-
-
-_FEW_PORTS = "echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range"
+    assert done == ([f"{code} 192.0.2.1:80 {is_transient}"], "")
 
 
 def test_ports_are_used_up() -> None:
@@ -68,12 +46,9 @@ print(*{receive(client, 10) for client in clients})
 for each in [listener, *clients]:
     each.close()
 """
-    done = _in_namespace(_FEW_PORTS, program)
-    assert done.stderr == ""
-    assert done.stdout.splitlines() == [
-        f"[Errno {errno.EADDRNOTAVAIL}] cannot connect to 127.0.0.1:50000: Cannot assign requested address",
-        "b'x'",
-    ]
+    done = in_namespace(FEW_PORTS, program)
+    error = f"[Errno {errno.EADDRNOTAVAIL}] cannot connect to 127.0.0.1:50000: Cannot assign requested address"
+    assert done == ([error, "b'x'"], "")
 
 
 def test_never_connected_to_itself_by_chance() -> None:
@@ -90,6 +65,5 @@ for _ in range(300):
         sock.close()
 print(*sorted(outcomes))
 """
-    done = _in_namespace(_FEW_PORTS, program)
     # By chance it happened, and was noticed.
-    assert (done.stdout.split(), done.stderr) == (["noticed", "refused"], "")
+    assert in_namespace(FEW_PORTS, program) == (["noticed refused"], "")

@@ -18,6 +18,7 @@ from eventsock.basic import (
     listen_on_ipv6_socket,
     listen_on_unix_socket,
 )
+from programs import StartProgram
 
 _VERBS = [listen_on_ipv4_socket, listen_on_ipv6_socket]
 
@@ -77,6 +78,28 @@ def test_address_that_is_not_local() -> None:
     with pytest.raises(ListenError, match=r"cannot listen on 192\.0\.2\.1:8000") as caught:
         listen_on_ipv4_socket("192.0.2.1", 8000)
     assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes the right to become somebody who has none")
+def test_port_that_only_root_may_have(start_program: StartProgram) -> None:
+    program = start_program(
+        "-c",
+        """
+import os
+from eventsock.basic import ListenError, listen_on_ipv4_socket
+with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:
+    first = int(file.read())
+os.setuid(65534)
+try:
+    listen_on_ipv4_socket(True, 1).close()
+    print(first <= 1)
+except ListenError as error:
+    print(first > 1, error)
+""",
+    )
+    told, complaints = program.communicate(timeout=20)
+    assert complaints == ""
+    assert told in ("True\n", "True [Errno 13] cannot listen on 127.0.0.1:1: Permission denied\n")
 
 
 @pytest.mark.parametrize("verb", _VERBS)

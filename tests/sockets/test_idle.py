@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
+import tracemalloc
 
 import pytest
 
-from eventsock import EventLoop, SocketError, Stream, TextStream, a_sync, await_sleep, run
-from loop_kit import Clock
+from eventsock import EventLoop, SocketError, Stream, TextStream, a_sync, await_sleep, run, timeout
+from loop_kit import Clock, until
 from stream_kit import Steps, narrow, stream_and_peer, streams, told
 
 
@@ -129,8 +131,6 @@ def test_it_can_be_set_and_taken_away() -> None:
 
 
 def test_fault_66_a_slow_client_is_ended_by_the_limit_of_the_whole_request() -> None:
-    from eventsock import timeout
-
     with stream_and_peer(idle=0.05) as (stream, peer):
 
         def drip() -> Steps:
@@ -148,6 +148,62 @@ def test_fault_66_a_slow_client_is_ended_by_the_limit_of_the_whole_request() -> 
             yield from dripping.await_result()
 
         run(body)
+
+
+def test_progress_of_a_writer_begins_it_anew() -> None:
+    clock = Clock()
+    with stream_and_peer(idle=10) as (stream, peer), EventLoop(clock=clock) as loop:
+        writing = a_sync(told(lambda: stream.await_put_bytes(b"x" * 2_000_000), TimeoutError), loop=loop)
+        left = 2_000_000
+        while left:
+            clock.advance(9)
+            left -= len(peer.recv(200_000))
+            loop.step()
+            loop.step()
+        until(loop, lambda: writing.done)
+        assert clock.now > 1050
+        assert writing.result() is None
+
+
+def test_fault_66_five_hundred_that_drip_are_all_ended_by_the_limit_of_the_whole_request() -> None:
+    clock = Clock()
+    ended: list[float] = []
+
+    def serve(stream: Stream) -> Steps:
+        with stream:
+            try:
+                with timeout(30):
+                    yield from stream.await_getuntil(b"\r\n\r\n")
+            except TimeoutError:
+                ended.append(clock.now)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[0] < 2000:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
+    pairs = [socket.socketpair() for _ in range(500)]
+    try:
+        with EventLoop(clock=clock) as loop:
+            for left, _ in pairs:
+                a_sync(serve, Stream(left, idle=5), loop=loop)
+            tracemalloc.start()
+            for second in range(1, 30):
+                clock.advance(1)
+                for _, right in pairs:
+                    right.send(b"x")
+                for _ in range(3):
+                    loop.step()
+                if second == 5:
+                    early = tracemalloc.get_traced_memory()[0]
+            grown = tracemalloc.get_traced_memory()[0] - early
+            tracemalloc.stop()
+            assert ended == []  # each byte came within the idle limit
+            assert grown < 500 * 1000
+            clock.advance(1)
+            until(loop, lambda: len(ended) == 500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for _, right in pairs:
+            right.close()
 
 
 def test_with_text_and_with_gathering() -> None:

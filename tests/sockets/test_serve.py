@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import resource
+import select
 import signal
 import socket
 import struct
@@ -12,6 +14,7 @@ import textwrap
 import time
 import traceback
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -31,6 +34,7 @@ from eventsock import (
     run,
 )
 from eventsock.basic import SocketAddress, listen_on_ipv4_socket, listen_on_unix_socket
+from loop_kit import Clock, until
 
 Steps = Generator[Any, Any, Any]
 Reports = list[tuple[BaseException, str]]
@@ -329,6 +333,56 @@ def test_fault_29_out_of_descriptors_accepting_pauses_and_recovers() -> None:
     assert told.splitlines() == [f"AcceptError 24 accepting on 127.0.0.1:{address[1]}, which pauses until there is room"]
 
 
+class _Exhausted(socket.socket):
+    """A listener that has no descriptor for its next client while `code` is not 0."""
+
+    code = 0
+    tries = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.tries += 1
+        if self.code:
+            raise OSError(self.code, "scripted")
+        return super().accept()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize("end", ["a connection ends", "half a second is over"])
+def test_faults_29_and_31_the_pause_ends_with_a_connection_or_in_time(code: int, end: str) -> None:
+    clock = Clock()
+    reports: Reports = []
+    with ExitStack() as things:
+        listener = things.enter_context(_Exhausted())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        loop = things.enter_context(EventLoop(clock=clock))
+        server = a_sync(lambda: await_serve(_echo, listener, on_error=lambda *report: reports.append(report)), loop=loop)
+        first = things.enter_context(socket.create_connection(listener.getsockname()))
+        until(loop, lambda: loop.statistics().tasks == 3)
+        listener.code = code
+        second = things.enter_context(socket.create_connection(listener.getsockname()))
+        second.send(b"x")
+        until(loop, lambda: reports)
+        tries = listener.tries
+        for _ in range(20):
+            loop.step()
+        assert listener.tries == tries
+        assert [(type(error), error.errno) for error, _ in reports if isinstance(error, AcceptError)] == [(AcceptError, code)]
+        listener.code = 0
+        if end == "a connection ends":
+            first.close()
+        else:
+            clock.advance(0.5)
+        until(loop, lambda: _has_input(second))
+        assert second.recv(1) == b"x"
+        server.cancel()
+        until(loop, lambda: server.done)
+
+
+def _has_input(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])
+
+
 def _cpu_seconds(pid: int) -> float:
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
@@ -359,6 +413,20 @@ def test_fault_38_no_more_connections_than_the_limit_and_each_gets_its_turn() ->
 
     assert [str(error) for error, _ in _serving(handler, client, max_connections=10)] == ["frees its place too"]
     assert most == 10
+
+
+def test_fault_38_an_error_frees_its_place() -> None:
+    def handler(stream: Stream, address: SocketAddress) -> Steps:
+        word = yield from stream.await_getsome()
+        if word == b"boom":
+            raise ValueError("boom")
+        yield from stream.await_put_bytes(word)
+
+    def client(listener: socket.socket) -> Steps:
+        assert (yield from _await_answer(listener, b"boom")) == b""
+        assert (yield from _await_answer(listener)) == b"hello"
+
+    assert [str(error) for error, _ in _serving(handler, client, max_connections=1)] == ["boom"]
 
 
 def test_fault_38_the_limit_holds_for_all_listeners_together() -> None:
@@ -483,11 +551,14 @@ def test_fault_44_a_second_cancellation_ends_the_grace() -> None:
             server.cancel()
             yield from await_sleep(0.01)
             assert not server.done
-            sock.send(b"x")
-            yield from await_sleep(0.01)
-            assert sock.recv(1) == b"x"  # it is still served
-            yield from _await_stopped(server)
-            assert sock.recv(1) == b""
+            with socket.create_connection(listener.getsockname()) as late:
+                late.send(b"x")
+                sock.send(b"x")
+                yield from await_sleep(0.01)
+                assert sock.recv(1) == b"x"  # it is still served
+                assert not _has_input(late)  # and is the last one that was accepted
+                yield from _await_stopped(server)
+                assert sock.recv(1) == b""
 
     run(main)
 

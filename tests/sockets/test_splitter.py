@@ -135,6 +135,21 @@ def test_fault_63_and_134_a_delimiter_split_at_the_limit(over: int) -> None:
         assert drive(chunks, [VERBS["until -->"]], limit) == [expected]
 
 
+@pytest.mark.parametrize("over", [-1, 0, 1])
+@pytest.mark.parametrize("mark", [b"\n", b"-->"])
+def test_fault_63_and_134_at_the_limit_when_all_is_there_before_it_is_asked_for(over: int, mark: bytes) -> None:
+    splitter = Splitter(5)
+    record = b"x" * (5 + over)
+    splitter.feed(record + mark + b"rest")
+    take = splitter.line if mark == b"\n" else lambda: splitter.until(mark)
+    if over > 0:
+        with pytest.raises(LineTooLong):
+            take()
+    else:
+        assert take() == record + (b"" if mark == b"\n" else mark)
+        assert splitter.peek() == b"rest"
+
+
 def test_fault_63_the_end_at_the_limit() -> None:
     assert drive([b"12345"], [VERBS["line by CR LF"]] * 2, 5) == [b"12345", None]
     assert drive([b"12345\r"], [VERBS["line by CR LF"]] * 2, 5) == [("LineTooLong", b"12345"), None]

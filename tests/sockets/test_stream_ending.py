@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from eventsock import (
+    BusyError,
     EventLoop,
     SocketError,
     Stream,
@@ -29,6 +30,7 @@ from eventsock import (
     await_yield,
     readable,
     run,
+    running_event_loop,
 )
 from stream_kit import Steps, Wait, both_ways, narrow, reset, stream_and_peer, streams, tcp_streams, told
 
@@ -95,6 +97,30 @@ def test_fault_2_a_descriptor_closed_behind_our_back() -> None:
                 yield from stream.await_put_bytes(b"x")
 
         run(body)
+
+
+def test_fault_5_a_stream_that_is_closed_while_a_duplicate_lives_on_is_no_ghost() -> None:
+    with stream_and_peer() as (stream, peer):
+        assert stream.socket is not None
+        with stream.socket.dup():
+
+            def body() -> Steps:
+                peer.sendall(b"a\n")
+                assert (yield from stream.await_getline()) == b"a"
+                waiting = a_sync(told(stream.await_getline, StreamClosed))
+                yield from await_yield()
+                stream.close()
+                yield from waiting.await_result()
+                peer.sendall(b"to the duplicate")
+                loop = running_event_loop()
+                assert loop is not None
+                turns = loop.statistics().turns
+                yield from await_sleep(0.03)
+                return loop.statistics().turns - turns, loop.statistics().selector_rebuilds
+
+            turns, rebuilds = run(body)
+    assert turns < 5
+    assert rebuilds == 0
 
 
 @pytest.mark.parametrize("error", [None, ValueError])
@@ -242,6 +268,22 @@ def test_await_close_finishes_writes_and_ends_reads() -> None:
             return (yield from closing.await_result())
 
         assert run(body) is True
+
+
+def test_await_close_is_one_tasks_business() -> None:
+    with stream_and_peer() as (stream, peer):
+
+        def body() -> Steps:
+            closing = a_sync(stream.await_close, name="first")
+            for _ in range(3):
+                with pytest.raises(BusyError, match=r"task '.*body' is closing .*, which task 'first' closes already"):
+                    yield from stream.await_close()
+                assert not stream.closed
+                yield from await_yield()
+            peer.close()
+            return (yield from closing.await_result()), (yield from stream.await_close())
+
+        assert run(body) == (True, True)
 
 
 def test_await_close_that_is_cancelled_has_closed() -> None:

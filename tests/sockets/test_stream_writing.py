@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import random
@@ -21,6 +22,7 @@ import pytest
 
 from eventsock import (
     BusyError,
+    Cancelled,
     EventLoop,
     FileSent,
     SocketError,
@@ -40,7 +42,7 @@ from eventsock import (
 )
 from eventsock.basic import SocketAddress, listen_on_ipv4_socket
 from programs import ROOT
-from stream_kit import Steps, Wait, both_ways, digest, narrow, pattern, reset, stream_and_peer, streams, tcp_streams, told
+from stream_kit import Steps, Ticker, Wait, both_ways, digest, narrow, pattern, reset, stream_and_peer, streams, tcp_streams, told
 
 Said = Callable[[Wait], Callable[[], Any]]
 
@@ -77,6 +79,12 @@ def test_each_verb(said: Said, put: Callable[[Stream], Any], expected: bytes) ->
 def test_only_bytes_are_bytes(data: Any) -> None:
     with stream_and_peer() as (stream, _), pytest.raises(TypeError, match="data"):
         run(lambda: stream.await_put_bytes(data))
+
+
+@pytest.mark.parametrize("text", [b"bytes", 7, None, ["x"]])
+def test_only_text_is_text(text: Any) -> None:
+    with stream_and_peer() as (stream, _), pytest.raises(TypeError, match="text must be a str"):
+        run(lambda: stream.await_put_string(text))
 
 
 def test_fault_61_nothing_is_nothing_and_what_changes_while_it_is_written_is_the_callers() -> None:
@@ -179,6 +187,40 @@ def test_two_writers_take_turns_in_the_order_of_their_calls() -> None:
         assert ended == ["a", "b", "c"]
 
 
+def test_fault_60_who_comes_when_there_is_room_again_does_not_jump_the_line() -> None:
+    with streams() as (stream, other):
+
+        def body() -> Steps:
+            first = a_sync(stream.await_put_bytes, b"a" * 1_000_000)
+            assert other.socket is not None
+            head = other.socket.recv(65536) + other.socket.recv(65536)
+            second = a_sync(stream.await_put_bytes, b"b")  # there is room, and the first one has not been told yet
+            data = (yield from other.await_getblock(1_000_001 - len(head))) or b""
+            for task in (first, second):
+                yield from task.await_result()
+            return head + data
+
+        assert run(body) == b"a" * 1_000_000 + b"b"
+
+
+def test_fault_25_a_writer_that_always_finds_room_starves_nobody() -> None:
+    with Stream(os.open("/dev/null", os.O_RDWR)) as stream:
+        ticker = Ticker()
+
+        def spin() -> Steps:
+            while True:
+                yield from stream.await_put_bytes(b"x")
+
+        def body() -> Steps:
+            tasks = [a_sync(ticker.tick), a_sync(spin)]
+            yield from await_sleep(0.1)
+            for task in tasks:
+                task.cancel()
+
+        run(body)
+        assert ticker.ticks > 3
+
+
 def test_a_cancelled_writer_says_what_went_out_and_lets_the_next_one_write() -> None:
     with streams() as (stream, other):
         sent = []
@@ -206,6 +248,24 @@ def test_a_cancelled_writer_says_what_went_out_and_lets_the_next_one_write() -> 
 
         assert run(body) == b"a" * sent[0] + b"b" * 10
         assert 0 < sent[0] < 1_000_000
+
+
+def test_a_writer_that_is_cancelled_while_it_gives_its_turn_away_has_sent_nothing() -> None:
+    with stream_and_peer() as (stream, _):
+
+        def write() -> Steps:
+            try:
+                for _ in range(1000):
+                    yield from stream.await_put_bytes(b"")
+            except Cancelled as error:
+                return error.sent
+
+        def body() -> Steps:
+            task = a_sync(write)
+            task.cancel()
+            return (yield from task.await_result())
+
+        assert run(body) == 0
 
 
 def test_a_time_limit_on_a_write() -> None:
@@ -299,9 +359,10 @@ def test_fault_18_a_reset_wakes_a_waiting_writer(tcp_pair: tuple[socket.socket, 
         assert isinstance(run(body), SocketError)
 
 
-def test_fault_57_a_broken_pipe_is_an_error_and_no_signal() -> None:
-    program = """
-import signal, socket
+@pytest.mark.parametrize("put", ["await_put_bytes(b'x')", "await_put_file(sys.executable)"])
+def test_fault_57_a_broken_pipe_is_an_error_and_no_signal(put: str) -> None:
+    program = f"""
+import signal, socket, sys
 from eventsock import SocketError, Stream, run
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 left, right = socket.socketpair()
@@ -309,7 +370,7 @@ right.close()
 def body():
     with Stream(left) as stream:
         try:
-            yield from stream.await_put_bytes(b"x")
+            yield from stream.{put}
         except SocketError as error:
             print(error.errno)
 run(body)
@@ -359,6 +420,21 @@ def test_fault_58_half_closed_the_other_direction_lives(tcp_pair: tuple[socket.s
         run(body)
         peer.join()
     assert received == [b"x" * 1_000_000]
+
+
+def test_fault_58_the_end_goes_out_behind_what_waits_and_reading_goes_on() -> None:
+    with streams() as (stream, other):
+
+        def body() -> Steps:
+            writing = a_sync(stream.await_put_bytes, b"x" * 1_000_000)
+            ending = a_sync(stream.await_put_eof)
+            assert (yield from other.await_getall()) == b"x" * 1_000_000
+            yield from writing.await_result()
+            yield from ending.await_result()
+            yield from other.await_put_bytes(b"answer\n")
+            return (yield from stream.await_getline())
+
+        assert run(body) == b"answer"
 
 
 def test_a_pipe_cannot_be_half_closed() -> None:
@@ -769,6 +845,23 @@ def test_a_file_that_cannot_be_read_is_the_callers_error_and_not_the_streams(big
         def body() -> Steps:
             with pytest.raises(OSError, match="bad sector"):
                 yield from stream.await_put_file(Bad())  # type: ignore[arg-type]
+            yield from stream.await_put_bytes(b"still here")
+
+        run(body)
+        assert peer.recv(100) == b"still here"
+
+
+def test_fault_70_a_disk_that_fails_is_the_callers_error_and_not_the_streams(big_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "sendfile", fail)
+    with stream_and_peer() as (stream, peer):
+
+        def body() -> Steps:
+            with pytest.raises(OSError, match="Input/output") as caught:
+                yield from stream.await_put_file(big_file)
+            assert not isinstance(caught.value, SocketError)
             yield from stream.await_put_bytes(b"still here")
 
         run(body)

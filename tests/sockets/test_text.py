@@ -221,6 +221,18 @@ def test_fault_64_what_cannot_be_decoded_stays_to_be_read_in_bytes() -> None:
     assert read(b"good\nb\xffd\nfine\nx\xe2\x82", body) == b"\xe2\x82"
 
 
+def test_fault_64_a_long_line_that_cannot_be_decoded_stays_too() -> None:
+    line = b"x" * 50_000 + b"\xff"
+
+    def body(stream: TextStream) -> Steps:
+        for _ in range(2):
+            with pytest.raises(UnicodeDecodeError):
+                yield from stream.await_getline()
+        return (yield from stream.buffer.await_getline()), (yield from stream.await_getline())
+
+    assert read(line + b"\nnext\n", body, 20_000) == (line, "next")
+
+
 @pytest.mark.parametrize(
     ("errors", "expected"), [("replace", "b\ufffdd"), ("ignore", "bd"), ("surrogateescape", "b\udcffd"), ("backslashreplace", "b\\xffd")]
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +33,7 @@ from eventsock import (
     run,
 )
 from eventsock.basic import SocketAddress, SocketOptions, inet_address, socket_name, unix_address
+from programs import ROOT
 from stream_kit import Steps, Ticker, Wait, both_ways, digest, narrow, pattern, reset, told
 
 Said = Callable[[Wait], Callable[[], Any]]
@@ -273,6 +277,26 @@ def test_what_ends_a_send_says_what_went_out(socket_pair: Pair) -> None:
     run(body)
 
 
+def test_fault_57_a_broken_pipe_is_an_error_and_no_signal() -> None:
+    program = """
+import signal, socket
+from eventsock import SocketError, await_send, await_send_all, run
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+left, right = socket.socketpair()
+right.close()
+def body():
+    for send in (await_send, await_send_all):
+        try:
+            yield from send(left, b"x")
+        except SocketError as error:
+            print(error.errno)
+run(body)
+left.close()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "32\n32\n", "")
+
+
 def test_fault_56_a_reset_wakes_a_receiver(tcp_pair: Pair) -> None:
     client, server = tcp_pair
 
@@ -408,6 +432,31 @@ def test_fault_73_errors_of_datagrams_leave_the_socket_usable(refused_port: int)
             return data, sender, parts
 
         assert run(body) == (b"to somebody", name_of(one), [b"ab", b"cd", b"ef"])
+
+
+def test_fault_73_a_full_interface_is_told_to_the_sender_and_the_socket_stays_usable() -> None:
+    class Full(socket.socket):
+        full = True
+
+        def sendto(self, *args: Any) -> int:
+            if self.full:
+                raise OSError(errno.ENOBUFS, "No buffer space available")
+            return super().sendto(*args)
+
+    with udp() as other, Full(socket.AF_INET, socket.SOCK_DGRAM) as one:
+
+        def body() -> Steps:
+            waiting = a_sync(await_receive_from, one, 10)
+            with pytest.raises(SocketError) as caught:
+                yield from await_send_to(one, b"x", name_of(other))
+            assert caught.value.errno == errno.ENOBUFS
+            one.full = False
+            yield from await_send_to(one, b"y", name_of(other))
+            data, sender = yield from await_receive_from(other, 10)
+            yield from await_send_to(other, data, sender)
+            return (yield from waiting.await_result())
+
+        assert run(body) == (b"y", name_of(other))
 
 
 def test_datagrams_between_paths(unix_path: str) -> None:
