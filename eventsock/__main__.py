@@ -5,6 +5,7 @@ Knows which commands there are and how they are asked for; must not know what an
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -23,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in _COMMANDS:
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
-    status: int = chosen.run(chosen)
+    try:
+        status: int = chosen.run(chosen)
+    except KeyboardInterrupt:  # before the command has taken the signals over, perhaps in a look-up
+        return 128 + signal.SIGINT
     return status
 
 

@@ -11,6 +11,8 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -132,7 +134,7 @@ def test_port_in_use(start_program: StartProgram, tcp_listener: socket.socket) -
     )
 
 
-@pytest.mark.parametrize("port", ["65536", "-1", "http", "80.5", "", "٣"])
+@pytest.mark.parametrize("port", ["65536", "-1", "http", "80.5", "", "٣", "9" * 5000])
 def test_bad_port(start_program: StartProgram, port: str) -> None:
     expected = f"eventsock echo: cannot listen on 127.0.0.1:{port}: a port is a number from 0 to 65535\n"
     assert _fail(start_program, "echo", f"--port={port}") == expected
@@ -140,6 +142,11 @@ def test_bad_port(start_program: StartProgram, port: str) -> None:
 
 def test_unknown_host(start_program: StartProgram) -> None:
     assert "cannot resolve nobody.invalid:8000: " in _fail(start_program, "echo", "--host", "nobody.invalid")
+
+
+def test_host_that_is_none_is_told_in_one_line(start_program: StartProgram) -> None:
+    assert r"cannot resolve a\nb:8000: " in _fail(start_program, "echo", "--host", "a\nb")
+    assert "cannot listen on :8000: there is no host" in _fail(start_program, "echo", "--host", "")
 
 
 def test_address_of_another_machine(start_program: StartProgram) -> None:
@@ -157,6 +164,77 @@ def test_file_at_the_unix_path_is_kept(start_program: StartProgram, tmp_path: Pa
 def test_unix_path_that_is_too_long(start_program: StartProgram, tmp_path: Path) -> None:
     path = str(tmp_path / ("x" * 108))
     assert path in _fail(start_program, "echo", "--unix", path)
+
+
+def test_500_clients_and_60_descriptors(start_program: StartProgram) -> None:
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))"
+    server = start_program("-c", f"{limit}; from eventsock.__main__ import main; main(sys.argv[1:])", "echo", "--port", "0")
+    assert server.stdout is not None
+    address = server.stdout.readline().removeprefix("listening on ").rstrip("\n")
+    host, _, port = address.rpartition(":")
+    with ExitStack() as things:
+        clients = [things.enter_context(socket.socket()) for _ in range(500)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex((host, int(port)))
+        clients[0].settimeout(10)
+        assert _exchange(clients[0], b"served") == b"served"
+        assert server.stderr is not None
+        assert server.stderr.readline() == (
+            f"eventsock echo: accepting on {address}, which pauses until there is room: "
+            f"[Errno 24] cannot accept a connection on {address}: Too many open files\n"
+        )
+        assert _exchange(clients[0], b"still served") == b"still served"
+    with _connect(address) as late:
+        assert _exchange(late, b"there is room") == b"there is room"
+    assert _stop(server) == (0, "", "")
+
+
+def test_20_megabytes_and_a_client_that_never_reads(start_program: StartProgram) -> None:
+    server, address = _echo(start_program, "--port", "0")
+    with _connect(address) as deaf, _connect(address) as client:
+        deaf.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            deaf.sendall(b"x" * 50_000_000)
+        sending = threading.Thread(target=client.sendall, args=[b"y" * 20_000_000])
+        sending.start()
+        came = 0
+        while came < 20_000_000:
+            came += len(client.recv(1 << 20))
+        sending.join()
+        with open(f"/proc/{server.pid}/status") as status:
+            [peak] = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
+        assert peak < 60_000  # KiB, most of which is the interpreter
+        assert _exchange(client, b"others go on") == b"others go on"
+    assert _stop(server) == (0, "", "")
+
+
+def test_output_that_nobody_reads_any_more_is_no_reason_to_end(start_program: StartProgram) -> None:
+    server, address = _echo(start_program, "--port", "0", "-v")
+    assert server.stdout is not None
+    server.stdout.close()
+    for _ in range(3):
+        with _connect(address) as client:
+            assert _exchange(client, b"hello") == b"hello"
+    server.send_signal(signal.SIGTERM)
+    assert (server.wait(), server.stderr.read() if server.stderr else None) == (0, "")
+
+
+def test_interrupt_amid_a_look_up(start_program: StartProgram) -> None:
+    program = """
+import socket, sys
+def getaddrinfo(*_):
+    print("asked", flush=True)
+    signal.pause()
+socket.getaddrinfo = getaddrinfo
+import signal
+from eventsock.__main__ import main
+sys.exit(main(["echo", "--host", "slow.example"]))
+"""
+    server = start_program("-c", program)
+    assert server.stdout is not None
+    assert server.stdout.readline() == "asked\n"
+    assert _stop(server, signal.SIGINT) == (130, "", "")
 
 
 def test_no_command_and_unknown_command(start_program: StartProgram) -> None:

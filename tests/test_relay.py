@@ -295,7 +295,9 @@ def test_file_at_the_unix_path_is_kept(start_program: StartProgram, tmp_path: Pa
     assert precious.read_text() == "keep me"
 
 
-@pytest.mark.parametrize("bad", ["", "8000", "localhost", "::1:80", "[::1]", "localhost:http", ":65536", ":-1", "localhost:٣", "unix:"])
+@pytest.mark.parametrize(
+    "bad", ["", "8000", "localhost", "::1:80", "[::1]", "localhost:http", ":65536", ":-1", "localhost:٣", "unix:", "[]:1", "[host]:1"]
+)
 @pytest.mark.parametrize("place", ["listen", "target"])
 def test_what_is_no_address_is_named(start_program: StartProgram, bad: str, place: str) -> None:
     arguments = [bad, ":80"] if place == "listen" else [":0", bad]
@@ -304,6 +306,11 @@ def test_what_is_no_address_is_named(start_program: StartProgram, bad: str, plac
 
 def test_target_needs_a_port(start_program: StartProgram) -> None:
     assert "cannot connect to localhost:0: " in _fail(start_program, ":0", "localhost:0")
+
+
+def test_target_path_that_cannot_be(start_program: StartProgram) -> None:
+    path = "/" + "x" * 108
+    assert path in _fail(start_program, ":0", path)
 
 
 def test_unknown_host_to_listen_on(start_program: StartProgram) -> None:

@@ -113,7 +113,7 @@ class SocketAddress:
     def __str__(self) -> str:
         text = self.address
         if self._family == _AF_UNIX:
-            return _one_line("@" + text[1:] if text.startswith("\0") else text)
+            return one_line("@" + text[1:] if text.startswith("\0") else text)
         host = f"{text}%{_scope_name(self.scope_id)}" if self.scope_id else text
         if not self.port:
             return host
@@ -163,9 +163,9 @@ def _checked_field(family: int, value: int, name: str, limit: int) -> int:
     return value
 
 
-def _one_line(path: str) -> str:
-    # The path may be the peer's choice, and addresses are written into logs.
-    return path if path.isprintable() else path.encode("unicode_escape").decode()
+def one_line(name: str) -> str:
+    """A path or a host as it can be written into a log: it may be the peer's choice."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def _scope_name(scope_id: int) -> str:

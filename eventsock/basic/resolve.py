@@ -10,7 +10,7 @@ import errno
 import socket
 
 from ..errors import ResolveError
-from .addresses import SocketAddress, inet_address
+from .addresses import SocketAddress, inet_address, one_line
 from .arguments import checked_host, checked_int, checked_seconds, checked_service
 from .deadlines import Deadline
 
@@ -130,8 +130,8 @@ class Query:
 
 
 def _written(node: str | None, service: str | int) -> str:
-    host = "*" if node is None else f"[{node}]" if ":" in node else node
-    return f"{host}:{service}"
+    host = "*" if node is None else one_line(node)
+    return f"[{host}]:{service}" if ":" in host else f"{host}:{service}"
 
 
 def _is_numeric(node: str) -> bool:

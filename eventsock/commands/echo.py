@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import EventLoop, SocketError, Stream, a_sync, await_serve, basic
+from .telling import complain, tell
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -35,13 +35,14 @@ def run(arguments: Namespace) -> int:
     try:
         listener = _listener(arguments)
     except (SocketError, ValueError) as error:
-        print(f"eventsock echo: {error}", file=sys.stderr)
+        complain("echo", error)
         return 1
     with listener, EventLoop() as loop:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_watch(number, lambda _: loop.quit())
-        a_sync(await_serve, _echoing(arguments.verbose), listener, loop=loop)
-        print(f"listening on {basic.socket_name(listener)}", flush=True)
+        echo = _echoing(arguments.verbose)
+        a_sync(lambda: await_serve(echo, listener, on_error=lambda error, where: complain("echo", f"{where}: {error}")), loop=loop)
+        tell(f"listening on {basic.socket_name(listener)}")
         loop.run()
     return 0
 
@@ -49,9 +50,12 @@ def run(arguments: Namespace) -> int:
 def _listener(arguments: Namespace) -> socket.socket:
     if arguments.unix is not None:
         return basic.listen_on_unix_socket(arguments.unix)
-    if not (arguments.port.isascii() and arguments.port.isdigit() and int(arguments.port) <= 65535):
-        raise ValueError(f"cannot listen on {arguments.host}:{arguments.port}: a port is a number from 0 to 65535")
-    found = basic.address_information(arguments.host, int(arguments.port), flags=socket.AI_PASSIVE)[0].address
+    host, port = arguments.host, arguments.port
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError(f"cannot listen on {host}:{port}: a port is a number from 0 to 65535")
+    if not host:
+        raise ValueError(f"cannot listen on :{port}: there is no host; 0.0.0.0 and :: are every address of this machine")
+    found = basic.address_information(host, int(port), flags=socket.AI_PASSIVE)[0].address
     listen = basic.listen_on_ipv6_socket if found.family == socket.AF_INET6 else basic.listen_on_ipv4_socket
     return listen(found.address, found.port)
 
@@ -59,7 +63,7 @@ def _listener(arguments: Namespace) -> socket.socket:
 def _echoing(verbose: bool) -> Callable[[Stream, basic.SocketAddress], Generator[Any, Any, None]]:
     def echo(stream: Stream, address: basic.SocketAddress) -> Generator[Any, Any, None]:
         if verbose:
-            print(f"connection from {str(address) or 'a client without a name'}", flush=True)
+            tell(f"connection from {str(address) or 'a client without a name'}")
         with suppress(SocketError):  # a client that resets has left like any other
             while data := (yield from stream.await_getsome()):
                 yield from stream.await_put_bytes(data)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from .. import (
     await_serve,
     basic,
 )
+from .telling import complain, tell
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -52,20 +52,16 @@ def run(arguments: Namespace) -> int:
         target.check_target()
         listener = _place(arguments.listen).listen()
     except (SocketError, ValueError) as error:
-        _complain(error)
+        complain("relay", error)
         return 1
     with listener, EventLoop() as loop:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_watch(number, lambda _: loop.quit())
         relay = _Relay(target, arguments.verbose)
-        a_sync(lambda: await_serve(relay.serve, listener, on_error=lambda error, where: _complain(f"{where}: {error}")), loop=loop)
-        print(f"listening on {basic.socket_name(listener)}", flush=True)
+        a_sync(lambda: await_serve(relay.serve, listener, on_error=lambda error, where: complain("relay", f"{where}: {error}")), loop=loop)
+        tell(f"listening on {basic.socket_name(listener)}")
         loop.run()
     return 0
-
-
-def _complain(what: object) -> None:
-    print(f"eventsock relay: {what}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,9 @@ class _Place:
         return listen(found.address, found.port)
 
     def check_target(self) -> None:
-        if not self.path and self.port == 0:
+        if self.path:
+            basic.unix_address(self.path)  # no name of another kind
+        elif self.port == 0:
             raise ValueError(f"cannot connect to {self.host}:0: a server's port is a number from 1 to 65535")
 
     def await_connect(self) -> Await[socket.socket]:
@@ -98,7 +96,7 @@ def _place(text: str) -> _Place:
         return _Place(path, "", 0)
     host, colon, port = text.rpartition(":")
     bare = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
-    if not colon or (bare == host and ":" in host):
+    if not colon or (bare == host) == (":" in bare):
         raise ValueError(f"{text!r} is no address; an address is {_ADDRESSES}")
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ValueError(f"{text!r} is no address: a port is a number from 0 to 65535")
@@ -117,7 +115,7 @@ class _Relay:
         try:
             sock = yield from self._target.await_connect()
         except ConnectError as error:
-            _complain(f"{client} is turned away: {error}")
+            complain("relay", f"{client} is turned away: {error}")
             return
         with Stream(sock) as far:
             self._tell(f"connection from {client} to {basic.peer_name(sock)}")
@@ -139,7 +137,7 @@ class _Relay:
 
     def _tell(self, what: str) -> None:
         if self._verbose:
-            print(what, flush=True)
+            tell(what)
 
 
 class _Direction:
