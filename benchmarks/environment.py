@@ -13,7 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = HERE / ".build"
-ENV = HERE / ".env" / f"{sys.version_info.major}.{sys.version_info.minor}"
+# One for each interpreter: two builds of one version may differ by half in speed.
+ENV = HERE / ".env" / f"{sys.version_info.major}.{sys.version_info.minor}-{Path(sys.base_prefix).name}"
 PYTHON = ENV / "bin" / "python"
 
 
@@ -86,7 +87,7 @@ def description() -> dict[str, str]:
     return {
         "Machine": f"{_processor()}, {os.cpu_count()} cores, {_memory_gb()} GB",
         "System": f"{platform.system()} {platform.release()}, {platform.libc_ver()[0]} {platform.libc_ver()[1]}",
-        "Python": f"{platform.python_version()} ({platform.python_compiler()})",
+        "Python": f"{platform.python_version()} of {sys.base_prefix} ({platform.python_compiler()})",
         "Versions": ", ".join(f"{name} {version(name)}" for name in ["eventsock", *peers]),
     }
 

@@ -26,6 +26,9 @@ _AF_UNIX = getattr(socket, "AF_UNIX", None)
 _LONGEST_PATH = 107 if HAS_ABSTRACT_NAMES else 103
 
 
+_new = object.__new__
+
+
 class SocketAddress:
     """The address of one end of a socket: a value, hashable, never changed.
 
@@ -60,9 +63,9 @@ class SocketAddress:
     @classmethod
     def from_kernel(cls, family: int, native: NativeAddress) -> SocketAddress:
         """As `from_native`, for what a system call has just given: it needs no second look, which would cost as much as the call."""
-        self = cls.__new__(cls)
+        self = _new(cls)
         self._family = family  # type: ignore[assignment]
-        self._native = os.fsdecode(native) if isinstance(native, bytes) else native
+        self._native = os.fsdecode(native) if native.__class__ is bytes else native  # type: ignore[arg-type]
         return self
 
     @property

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from typing import Any, Protocol
 
 from ..errors import LoopStateError, SocketError
 from .book import Book
@@ -21,7 +22,7 @@ from .selectors import ERR, HUP, IN, NVAL, OUT, PRI
 from .timers import TimerHeap
 from .waker import Waker
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "Resident"]
 
 _READABLE = IN | ERR | HUP
 _WRITABLE = OUT | ERR | HUP
@@ -46,11 +47,48 @@ def _do_nothing() -> None:
     pass
 
 
+class Resident(Protocol):
+    """Who lives in a loop and must be closed with it."""
+
+    def shut(self) -> bool | None:
+        """End now; False: cannot, it is on the stack below the call."""
+
+    def report(self) -> str: ...
+
+
 class Engine:
     """What a loop holds, and the turn that serves it."""
 
+    # Slots, because a loop has too many attributes for Python to keep them in place: each would be looked up in a dictionary.
+    __slots__ = (
+        "__weakref__",
+        "_alert",
+        "_awake",
+        "_bell",
+        "_blocked",
+        "_cut",
+        "_handed",
+        "_jobs",
+        "_longest",
+        "_posts",
+        "_refusal",
+        "_stopping",
+        "_unguarded",
+        "_unserved",
+        "_until",
+        "_waker",
+        "book",
+        "current",
+        "residents",
+        "time",
+        "timers",
+    )
+
     def __init__(self, poller: Poller, clock: Callable[[], float], debug: bool) -> None:
         self.time: Callable[[], float] = clock
+        self.residents: dict[Resident, None] = {}
+        # Whose code runs right now: a note of the tasks' room, which the loop never reads.
+        self.current: Any = None
         self.timers = TimerHeap()
         self._posts: deque[Callable[[], object]] = deque()
         # Whether the first of the queued posts was handed over when nothing else was queued.

@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from math import inf
 from selectors import BaseSelector
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TextIO
 
 from ..errors import LoopClosedError, LoopStateError
 from .checks import attach, checked_callable, checked_seconds, name_of
 from .current import claim_thread, here
+from .engine import Resident
 from .fork import remember
 from .pollers import FORKED, ForkedPoller, poller_for
 from .reports import Statistics, describe, lines
@@ -32,16 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["EventLoop", "Resident"]
-
-
-class Resident(Protocol):
-    """Who lives in a loop and must be closed with it."""
-
-    def shut(self) -> bool | None:
-        """End now; False: cannot, it is on the stack below the call."""
-
-    def report(self) -> str: ...
+__all__ = ["EventLoop"]
 
 
 class _Nest(NamedTuple):
@@ -89,9 +81,6 @@ class EventLoop(Verbs):
         self.debug = _debug_by_default() if debug is None else bool(debug)
         # Who says in another way that `run` left tasks asleep (`Deadlock`) turns it off.
         self.names_sleepers = self.debug
-        self.residents: dict[Resident, None] = {}
-        # Whose code runs right now: a note of the tasks' room, which the loop never reads.
-        self.current: Any = None
         # Who steps the loop in its place; None: nobody, so it may run.
         self.host: object | None = None
         # Between two steps, with something left to do.

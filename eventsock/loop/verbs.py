@@ -28,6 +28,8 @@ __all__ = ["Verbs"]
 class Verbs(Engine):
     """The verbs that are safe from any thread and from signal handlers, and those that go with them."""
 
+    __slots__ = ("_dropped", "_lock", "_on_wake", "_signals", "_thread", "_throttle", "_wakeup", "enqueue", "in_turn", "running")
+
     def __init__(self, poller: Poller, clock: Callable[[], float] | None, debug: bool, throttle: Throttle | None) -> None:
         super().__init__(poller, time.monotonic if clock is None else clock, debug)
         self._lock = threading.RLock()

@@ -102,6 +102,8 @@ class _Server:
         # Those who stand still until a connection ends: at the limit, out of descriptors, or to let them finish.
         self._paused: dict[OneShotResume, None] = {}
         self._quiet_until = float("-inf")
+        # Bound once, and not for each connection, which keeps it for as long as it lives.
+        self._owner = self._ended
 
     def begin(self, listeners: tuple[socket.socket, ...]) -> None:
         """Start a task for each listener."""
@@ -203,12 +205,14 @@ class _Server:
         except BaseException:
             connection.close()
             raise
+        # What the client says is hardly here yet, and a receive that fails costs more than the look of the next poll.
+        stream._drained = True
         # The handler is the task itself, and its end closes the stream: a task around it would cost each wake-up two frames more.
         self._run(stream, self._handler, (stream, address))
 
     def _run(self, stream: Stream, waitable: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._starting = stream  # until the task is known, which may have ended by then
-        task = start_task(waitable, args, self._ended, None)
+        task = start_task(waitable, args, self._owner, None)
         if not task.done:
             self._connections[task] = stream
 

@@ -41,8 +41,8 @@ _LARGEST_READ = 1 << 24
 _RECEIVE = int(receive_flags(0))
 _SEND = int(send_flags(0))
 
-_MSG_TRUNC: int = getattr(socket, "MSG_TRUNC", 0)
-_PEEK_OR_TRUNC = socket.MSG_PEEK | _MSG_TRUNC
+_MSG_TRUNC = int(getattr(socket, "MSG_TRUNC", 0))
+_PEEK_OR_TRUNC = int(socket.MSG_PEEK) | _MSG_TRUNC
 
 
 def _receive_flags(flags: int) -> int:
@@ -52,6 +52,10 @@ def _receive_flags(flags: int) -> int:
 def _send_flags(flags: int) -> int:
     return send_flags(flags) if flags else _SEND
 
+
+_SOCKET = socket.socket
+_AF_INET, _AF_INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+_from_kernel = SocketAddress.from_kernel
 
 # Makes what is given of what a call returned; the call's socket and arguments help.
 Finish = Callable[[socket.socket, Any, tuple[Any, ...]], Any]
@@ -76,17 +80,18 @@ def _await_transfer(
     loop = here.loop
     if loop is None or (task := loop.current) is None or task.waits_for is not None:
         task = current_task("a transfer")
-    descriptor = task.loop.book.find(sock)
+        loop = task.loop
+    descriptor = loop.book.find(sock)
     side = descriptor.write if writing else descriptor.read
     if side.holder is not None or side.watch is not None:
         raise side.busy(task)
-    side.holder = task
     s: Any = sock
+    if sock.__class__ is not _SOCKET or s.gettimeout() != 0.0:
+        s = usable(sock)
+    waited = False
+    side.holder = task
     try:
-        if sock.__class__ is not socket.socket or s.gettimeout() != 0.0:
-            s = usable(sock)
-        call: Callable[..., Any] = getattr(s, verb) if isinstance(verb, str) else verb.on(s)
-        waited = False
+        call: Callable[..., Any] = getattr(s, verb) if verb.__class__ is str else verb.on(s)  # type: ignore[arg-type, union-attr]
         while True:
             if task.eager >= BUDGET:
                 yield TURN
@@ -190,10 +195,9 @@ def _with_sender(sock: socket.socket, result: Any, args: tuple[Any, ...]) -> tup
 
 def _whole_with_sender(sock: socket.socket, result: Any, args: tuple[Any, ...]) -> tuple[bytes, SocketAddress]:
     data, native = result
-    source = sender(sock, native)
     if len(data) == args[0]:
-        raise _too_long(data[:-1], source)
-    return data, source
+        raise _too_long(data[:-1], sender(sock, native))
+    return data, sender(sock, native)
 
 
 def _count_with_sender(sock: socket.socket, result: Any, args: tuple[Any, ...]) -> tuple[int, SocketAddress]:
@@ -217,7 +221,7 @@ def _too_long(partial: bytes, source: SocketAddress) -> SocketError:
 def sender(sock: socket.socket, native: Any) -> SocketAddress:
     """Who sent a datagram, from what the kernel said."""
     if native.__class__ is tuple and native[0].__class__ is str:
-        return SocketAddress.from_kernel(socket.AF_INET if len(native) == 2 else socket.AF_INET6, native)
+        return _from_kernel(_AF_INET if len(native) == 2 else _AF_INET6, native)
     if native is None and sock.family != getattr(socket, "AF_UNIX", None):
         # The kernel names no sender on a connection: it is the peer, as long as there is one.
         return known_peer(sock) or SocketAddress(sock.family, "0.0.0.0" if sock.family == socket.AF_INET else "::")

@@ -40,13 +40,12 @@ def a_sync(waitable: Callable[..., Any], *args: Any, loop: EventLoop | None = No
     result gets it, and if nobody does when the task ends, it leaves `loop.run()`. `NoEventLoopError`; `LoopStateError`: the loop
     belongs to another thread, or another loop is running here. Origin: chez-a-sync `a-sync`.
     """
-    found = here.loop if loop is None else None
-    if found is None:
-        found = resolve_loop(loop)
+    running = here.loop
+    found = running if loop is None and running is not None else resolve_loop(loop)
     if name is None:
         name = getattr(waitable, "__qualname__", None) or _name_of(waitable)
     task: Task[Any] = TimedTask(found, name, caller_of(sys._getframe(1))) if found.debug else kinds.usual(found, name, None)
-    if found.in_turn and found is here.loop:
+    if found.in_turn and found is running:
         task.start(waitable, args)
     else:
         outside_a_turn(task, lambda: task.start(waitable, args))
@@ -61,13 +60,14 @@ def start_task(
     loop: EventLoop | None = None,
 ) -> Task[Any]:
     """As `a_sync`, for a task whose error belongs to `owner` from its first step on. `loop`: None is the one of this thread."""
+    running = here.loop
     if loop is None:
-        loop = resolve_loop()
+        loop = running or resolve_loop()
     if name is None:
         name = _name_of(waitable)
     task: Task[Any] = TimedTask(loop, name, caller_of(sys._getframe(1))) if loop.debug else kinds.usual(loop, name, None)
     task.owner = owner
-    if loop.in_turn and loop is here.loop:
+    if loop.in_turn and loop is running:
         task.start(waitable, args)
     else:
         outside_a_turn(task, lambda: task.start(waitable, args))

@@ -29,7 +29,8 @@ def get_current() -> Task[Any] | None:
 
 def current_task(what: str = "an await_ procedure") -> Task[Any]:
     """The task whose code is running. `LoopStateError`: there is none."""
-    task = get_current()
+    loop = here.loop
+    task: Task[Any] | None = None if loop is None else loop.current
     if task is None or task.waits_for is not None:
         raise LoopStateError(f"{what} was called outside a task: start one with a_sync(f) or run(f)")
     return task
@@ -59,10 +60,10 @@ class Task(Driver[T]):
 
     def result(self) -> T:
         """The result of a task that has ended; raises its error, or `TaskCancelled`. `LoopStateError`: it has not ended."""
-        error = self.error
+        if self.waits_for is not ENDED:
+            raise LoopStateError(f"{self} has not ended; use `yield from task.await_result()`")
+        error = self._error
         if error is None:
-            if self.waits_for is not ENDED:
-                raise LoopStateError(f"{self} has not ended; use `yield from task.await_result()`")
             return self._result  # type: ignore[return-value]
         self._unheard = False
         try:
