@@ -177,8 +177,10 @@ def post_of_a_thread_is_soon_served(host: Host) -> Steps:
         thread.start()
         yield lambda: len(delays) == 20
         thread.join()
-    median = sorted(delays)[10]
-    print(f"median latency of a posted callback: {median * 1e3:.2f} ms")
+    quickest, median = sorted(delays)[::10]
+    print(f"latency of a posted callback: at best {quickest * 1e3:.2f} ms, median {median * 1e3:.2f} ms")
+    # The quickest shows what the host takes, the others what else the machine has to do.
+    assert quickest < 0.005
     assert median < 0.1
 
 

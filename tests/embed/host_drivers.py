@@ -5,9 +5,11 @@ Knows the hosts, and imports each only when it is asked for. It must not know wh
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Callable, Generator
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -287,8 +289,7 @@ class IPythonHost(AsyncioHost):
     several = False
 
     def __init__(self) -> None:
-        terminal = _load("IPython.terminal.interactiveshell")
-        self.shell = terminal.TerminalInteractiveShell(simple_prompt=False)
+        self.shell = _only_shell()
         super().__init__()
         self.shell.showtraceback = lambda error: self.reported.append(error[1])
 
@@ -304,9 +305,14 @@ class IPythonHost(AsyncioHost):
     def attach(self, loop: EventLoop, **options: Any) -> embed.Guest:
         return embed.ipython.attach(self.shell, loop, **options)
 
-    def end(self) -> None:
-        super().end()
-        self.shell.history_manager.end_session()
+
+@cache
+def _only_shell() -> Any:
+    # As in life; and one for each case would take longer than all of the cases do.
+    terminal = _load("IPython.terminal.interactiveshell")
+    shell = terminal.TerminalInteractiveShell(simple_prompt=False)
+    atexit.register(shell.history_manager.end_session)
+    return shell
 
 
 HOSTS: dict[str, type[Host]] = {
