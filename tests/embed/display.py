@@ -43,13 +43,14 @@ def screen() -> Iterator[str]:
 def python_of(host: str) -> str:
     """The interpreter that has `host`: this one, but for Debian's PyGObject, which belongs to the system's Python."""
     system = "/usr/bin/python3"
-    if host != "glib" or _has_gi(sys.executable) or not os.path.exists(system):
+    if host != "glib" or _has_gi(sys.executable) or not os.path.exists(system) or not _has_gi(system):
         return sys.executable
     return system
 
 
 def _has_gi(python: str) -> bool:
-    return subprocess.run([python, "-c", "import gi"], capture_output=True, check=False).returncode == 0
+    program = "import gi, sys; sys.exit(sys.version_info < (3, 11))"
+    return subprocess.run([python, "-c", program], capture_output=True, check=False).returncode == 0
 
 
 def command(host: str, *arguments: str) -> list[str]:
