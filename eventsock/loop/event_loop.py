@@ -298,7 +298,8 @@ class EventLoop(Verbs):
             self.step()
 
     def _close_idle(self) -> None:
-        pending = len(self._posts)
+        # A worker's answer that came when its task had been closed already is no loss.
+        pending = sum(getattr(action, "wanted", True) for action in list(self._posts))
         try:
             self._abandon()
         finally:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..errors import LoopStateError
 from ..tasks.outcome import Outcome
-from ..tasks.states import SUSPENDED
+from ..tasks.states import SUSPENDED, TURN
 from ..tasks.task import Task, current_task
 from ..tasks.thunks import Values, checked_callable, values_of
 from .jobs import Handler, report
@@ -35,7 +35,7 @@ def checked_row(proc: object, handler: object) -> None:
 class Conveyor:
     """The wait for the next value of a row, and the posts that bring them. `put`, `end` and the room are for any thread."""
 
-    __slots__ = ("_ended", "_free", "_freed", "_lock", "_parcels", "_task", "_text", "_withdrawn", "loop", "since")
+    __slots__ = ("_early", "_ended", "_free", "_freed", "_lock", "_parcels", "_task", "_text", "_withdrawn", "loop", "since")
 
     def __init__(self, task: Task[Any], text: str) -> None:
         self.loop = task.loop
@@ -43,6 +43,8 @@ class Conveyor:
         self._text = text
         self._task: Task[Any] | None = task
         self._parcels: deque[Outcome] = deque()
+        # How many have come while the task was on the stack: `proc` may step the loop (see `EventLoop.nested`).
+        self._early = 0
         self._lock = threading.Lock()
         self._free = _ROOM
         self._freed: Callable[[], object] | None = None
@@ -103,17 +105,29 @@ class Conveyor:
     # The loop's side
 
     def __call__(self) -> None:
-        parcel, task = self._parcels.popleft(), self._task
-        if task is not None:
-            task.wake(parcel)
-            self._give_room()
-        elif parcel is self._ended:
+        task = self._task
+        if task is None:
             self.dropped()
+        elif task.waits_for is self:
+            task.wake(self._parcels.popleft())
+            self._give_room()
+        else:
+            self._early += 1
 
-    def stand(self) -> None:
-        """Make the task wait for the next value."""
+    def stand(self) -> bool:
+        """Make the task wait for the next value; False: one has come already, so `await_early` it."""
+        if self._early:
+            return False
         assert self._task is not None
         self._task.waits_for = self
+        return True
+
+    def await_early(self) -> Generator[Any, Any, Outcome]:
+        """The next value in a turn of its own, as the others have it."""
+        yield TURN
+        self._early -= 1
+        self._give_room()
+        return self._parcels.popleft()
 
     def dropped(self) -> None:
         """The end has come too late, or the loop has dropped it, or a value, which is nobody's then."""
@@ -159,8 +173,7 @@ def await_values(
     try:
         begin(conveyor)
         while True:
-            conveyor.stand()
-            parcel = yield SUSPENDED
+            parcel = (yield SUSPENDED) if conveyor.stand() else (yield from conveyor.await_early())
             if conveyor.is_end(parcel):
                 break
             proc(parcel[1])

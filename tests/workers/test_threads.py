@@ -26,6 +26,8 @@ from eventsock import (
     run,
     timeout,
 )
+from eventsock.workers.conveyor import Conveyor
+from eventsock.workers.jobs import Job
 
 Steps = Generator[Any, Any, Any]
 
@@ -391,6 +393,64 @@ def test_an_error_that_comes_too_late_is_reported(late_errors: list[BaseExceptio
     while not late_errors and time.monotonic() < deadline:
         time.sleep(0.001)
     assert [str(error) for error in late_errors] == ["too late"]
+
+
+def test_values_that_come_while_proc_steps_the_loop_wait_for_it() -> None:
+    def main() -> Steps:
+        seen: list[int] = []
+
+        def use(number: int) -> None:
+            if number in (0, 3):
+                with running_loop.nested():
+                    until = time.monotonic() + 10
+                    while not full.is_set() and time.monotonic() < until:
+                        running_loop.step(0.001)
+                    running_loop.step()
+            seen.append(number)
+
+        def row() -> Iterator[int]:
+            for number in range(40):
+                if number == 33:
+                    full.set()  # all that has room has been posted
+                yield number
+
+        running_loop, full = running(), threading.Event()
+        yield from await_generator_in_thread(row, use)
+        return seen
+
+    assert run(main) == list(range(40))
+
+
+@pytest.mark.parametrize("kind", [Job, Conveyor])
+def test_an_answer_to_a_task_that_was_closed_just_then_is_no_loss(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    wanted = kind.wanted.fget
+
+    def hesitates(waiting: Any) -> object:
+        answer = wanted(waiting)
+        asked.set()
+        assert go_on.wait(10)
+        return answer
+
+    monkeypatch.setattr(kind, "wanted", property(hesitates))
+
+    def end() -> None:
+        assert asked.wait(10)
+        loop.quit()
+
+    with EventLoop() as loop:
+        if kind is Job:
+            a_sync(await_task_in_thread, int, loop=loop)
+        else:
+            a_sync(await_generator_in_thread, [1], print, loop=loop)
+        loop.post(end)
+        loop.run()
+        go_on.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("eventsock "):
+                thread.join(10)
+        assert loop.pending_posts == 1
+        # And the loop is closed without a warning that something was not done.
 
 
 def test_what_yields_nothing() -> None:
