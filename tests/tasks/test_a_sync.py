@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Generator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -355,21 +356,31 @@ def test_a_task_that_nobody_references_lives() -> None:
         yield from await_sleep(0.001)
         said.append("alive")
 
+    def waits_for_nobody() -> Steps:
+        try:
+            yield
+        finally:
+            said.append("ended with the others")
+
     def main() -> Steps:
         a_sync(body)
+        a_sync(waits_for_nobody)
         gc.collect()
         yield from await_sleep(0.01)
 
     run(main)
-    assert said == ["alive"]
+    assert said == ["alive", "ended with the others"]
 
 
 def test_ended_tasks_are_freed_without_the_collector() -> None:
     def body(fails: bool) -> Steps:
+        myself.set(Task.current())
         yield from await_yield()
         yield from await_sleep(0)
         if fails:
             raise ValueError
+
+    myself: ContextVar[object] = ContextVar("myself")
 
     def main() -> Steps:
         gc.collect()

@@ -174,6 +174,42 @@ def test_within_the_first_steps() -> None:
         assert started[0].cancelled
 
 
+def _bare() -> Steps:
+    yield
+
+
+@pytest.mark.parametrize("later", [True, False])
+@pytest.mark.parametrize("wait", [await_yield, lambda: await_sleep(60), _bare])
+def test_it_strikes_at_whatever_wait_comes_next(wait: Any, later: bool) -> None:
+    def body() -> Steps:
+        if later:
+            yield from await_sleep(0)
+        me = Task.current()
+        assert me is not None
+        me.cancel("enough")
+        yield from wait()
+
+    with EventLoop() as loop:
+        task = a_sync(body, loop=loop)
+        loop.run()
+        assert task.cancelled
+
+
+@pytest.mark.parametrize("wait", [await_readable, await_writable])
+def test_a_waiter_that_was_cancelled_has_freed_its_descriptor(wait: Any) -> None:
+    left, right = socket.socketpair()
+
+    def main() -> Steps:
+        for _ in range(2):
+            task = a_sync(wait, right)
+            task.cancel()
+            with pytest.raises(TaskCancelled):
+                yield from task.await_result()
+
+    with left, right:
+        run(main)
+
+
 def test_a_decided_wait_delivers_and_the_cancel_strikes_at_the_next() -> None:
     seen: list[object] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -209,6 +210,29 @@ def test_resume_elsewhere_is_an_error_that_says_where_the_task_stands() -> None:
             resume.throw(ValueError())
 
 
+def test_resume_in_another_thread_is_refused() -> None:
+    def body() -> Steps:
+        resumes.append(get_resume())
+        return (yield)
+
+    def elsewhere() -> None:
+        with pytest.raises(LoopStateError, match=f"was resumed in thread {threading.get_ident()}.*post"):
+            resumes[0]("from afar")
+        task.loop.post(lambda: resumes[0]("posted"))
+
+    def in_a_turn() -> None:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(10)
+
+    resumes: list[Any] = []
+    with EventLoop() as loop:
+        task = a_sync(body, loop=loop)
+        loop.post(in_a_turn)
+        loop.run()
+        assert task.result() == "posted"
+
+
 def test_resume_wants_an_exception() -> None:
     def body() -> Steps:
         with pytest.raises(TypeError, match="must be an exception, not int"):
@@ -316,12 +340,13 @@ def test_errors_of_closing_leave_run_one_by_one() -> None:
             raise KeyError(number)
 
     with EventLoop() as loop:
-        for number in range(2):
+        for number in range(4):
             a_sync(body, number, loop=loop)
         loop.post(loop.quit)
         with pytest.raises(KeyError, match="0") as caught:
             loop.run()
-        assert "KeyError: 1" in "".join(caught.value.__notes__)
+        notes = "".join(caught.value.__notes__)
+        assert all(f"KeyError: {number}" in notes for number in range(1, 4))
 
 
 def test_a_body_that_will_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,16 +17,22 @@ import eventsock
 from eventsock import (
     STOP_ITERATION,
     EventLoop,
+    Meeting,
+    MeetingClosed,
     TaskGroup,
     ThreadPool,
     a_sync,
     a_sync_read_watch,
+    after,
     await_call,
     await_callback,
+    await_choice,
     await_generator,
     await_generator_in_event_loop,
     await_generator_in_thread,
     await_generator_in_thread_pool,
+    await_meeting_receive,
+    await_meeting_send,
     await_readable,
     await_sleep,
     await_task,
@@ -36,12 +42,15 @@ from eventsock import (
     await_timeout,
     await_writable,
     await_yield,
+    finished,
     get_resume,
     in_thread,
     make_coroutine,
     make_iterator,
+    readable,
     run,
     timeout,
+    writable,
 )
 
 Steps = Generator[Any, Any, Any]
@@ -112,6 +121,24 @@ def group_of(waitable: Callable[[], Steps]) -> Any:
     return group.await_all()
 
 
+def met_by(await_at: Callable[[Meeting[int]], Any]) -> Meeting[int]:
+    """A meeting at which somebody comes in the next turn."""
+
+    def other() -> Steps:
+        yield from await_yield()
+        yield from await_at(meeting)
+
+    meeting: Meeting[int] = Meeting()
+    a_sync(other)
+    return meeting
+
+
+def closed() -> Meeting[int]:
+    meeting: Meeting[int] = Meeting()
+    meeting.close()
+    return meeting
+
+
 Case = tuple[Callable[[Surroundings], Any], object, list[object]]
 
 # Each procedure: how it is called, what it gives (or raises), and the values that it has handed on.
@@ -172,11 +199,43 @@ _CASES: dict[str, list[Case]] = {
         (lambda at: a_sync(failing_child).await_result(), ZeroDivisionError, []),
     ],
     "TaskGroup.await_all": [(lambda at: group_of(child), None, []), (lambda at: group_of(failing_child), ZeroDivisionError, [])],
-    "in_thread": [(lambda at: in_thread(seven).await_(), 7, []), (lambda at: in_thread(fails).await_(), ZeroDivisionError, [])],
+    "Operation.await_": [
+        (lambda at: after(0.001).await_(), None, []),
+        (lambda at: in_thread(seven).await_(), 7, []),
+        (lambda at: in_thread(fails).await_(), ZeroDivisionError, []),
+    ],
+    "Meeting.await_send": [
+        (lambda at: met_by(lambda meeting: meeting.await_receive()).await_send(7), None, []),
+        (lambda at: closed().await_send(7), MeetingClosed, []),
+    ],
+    "Meeting.await_receive": [
+        (lambda at: met_by(lambda meeting: meeting.await_send(7)).await_receive(), 7, []),
+        (lambda at: closed().await_receive(), MeetingClosed, []),
+        (lambda at: closed().await_receive(default=7), 7, []),
+    ],
+    "await_meeting_send": [
+        (lambda at: await_meeting_send(7, Meeting(), met_by(lambda meeting: meeting.await_receive())), None, []),
+        (lambda at: await_meeting_send(7), ValueError, []),
+    ],
+    "await_meeting_receive": [
+        (lambda at: await_meeting_receive(Meeting(), met_by(lambda meeting: meeting.await_send(7))), 7, []),
+        (lambda at: await_meeting_receive(Meeting(), closed()), MeetingClosed, []),
+    ],
+    "await_choice": [
+        (lambda at: await_choice(Meeting[int]().sending(1), after(0.001).map(lambda nothing: 7)), 7, []),
+        (lambda at: await_choice(met_by(lambda meeting: meeting.await_send(7)).receiving(), after(60)), 7, []),
+        (lambda at: await_choice(after(60), met_by(lambda meeting: meeting.await_receive()).sending(1)), None, []),
+        (lambda at: await_choice(after(60), readable(at.source).map(lambda nothing: 7)), 7, []),
+        (lambda at: await_choice(after(60), writable(at.sink).map(lambda nothing: 7)), 7, []),
+        (lambda at: await_choice(after(60), finished(a_sync(child))), 7, []),
+        (lambda at: await_choice(finished(a_sync(failing_child)), after(60)), ZeroDivisionError, []),
+        (lambda at: await_choice(after(60), in_thread(seven)), 7, []),
+        (lambda at: await_choice(), ValueError, []),
+    ],
 }
 
 # Procedures of other rooms, each with tests of its own there.
-_ELSEWHERE = ("sockets.", "tasks.meetings", "tasks.choice", "embed.")
+_ELSEWHERE = ("sockets.", "embed.")
 
 
 @pytest.mark.parametrize("colour", ["generator", "async def", "alone"])
