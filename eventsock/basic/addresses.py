@@ -65,7 +65,7 @@ class SocketAddress:
         """As `from_native`, for what a system call has just given: it needs no second look, which would cost as much as the call."""
         self = _new(cls)
         self._family = family  # type: ignore[assignment]
-        self._native = os.fsdecode(native) if native.__class__ is bytes else native  # type: ignore[arg-type]
+        self._native = os.fsdecode(native) if native.__class__ is bytes else native
         return self
 
     @property

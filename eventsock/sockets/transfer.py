@@ -91,7 +91,7 @@ def _await_transfer(
     waited = False
     side.holder = task
     try:
-        call: Callable[..., Any] = getattr(s, verb) if verb.__class__ is str else verb.on(s)  # type: ignore[arg-type, union-attr]
+        call: Callable[..., Any] = getattr(s, verb) if verb.__class__ is str else verb.on(s)  # type: ignore[union-attr]
         while True:
             if task.eager >= BUDGET:
                 yield TURN
