@@ -117,6 +117,25 @@ def test_fault_27_far_timeout_overflows_nothing(loop: EventLoop, far: float) -> 
         loop.run()
 
 
+def test_fault_27_no_sleep_is_longer_than_the_system_can_be_told(make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make_loop()
+    waits: list[float] = []
+
+    def poll(seconds: float) -> list[tuple[int, int]]:
+        waits.append(seconds)
+        if len(waits) == 40:
+            loop.quit()
+        return []
+
+    loop.timeout_post(1e18, pytest.fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.book.poller, "poll", poll)
+        loop.run()
+    assert len(waits) == 40
+    assert max(waits) == 86400
+    assert waits == sorted(waits)
+
+
 def test_fault_27_near_timeout_is_not_early_and_does_not_spin(make_loop: MakeLoop) -> None:
     turns = []
     for delay in (0.0001, 0.0015, 0.02):
@@ -158,6 +177,7 @@ def test_all_due_timeouts_fire_in_one_turn(make_loop: MakeLoop) -> None:
 
 def test_fault_76_cancel_in_own_callback(loop: EventLoop) -> None:
     noted = Noted()
+    loop.timeout_post(math.inf, print)  # so that a count that is too low shows
 
     def fire() -> bool:
         noted.append(loop.timeout_remove(timeout))
@@ -167,13 +187,14 @@ def test_fault_76_cancel_in_own_callback(loop: EventLoop) -> None:
     timeout = loop.timeout_post(0, fire)
     loop.run()
     assert noted == [True, False]
-    assert loop.statistics().timeouts == 0
+    assert loop.statistics().timeouts == 1
 
 
 def test_fault_76_cancel_in_own_callback_and_return_false(loop: EventLoop) -> None:
+    loop.timeout_post(math.inf, print)
     timeout: Timeout = loop.timeout_post(0, lambda: not loop.timeout_remove(timeout))
     loop.run()
-    assert loop.statistics().timeouts == 0
+    assert loop.statistics().timeouts == 1
 
 
 def test_fault_76_cancel_another_one_due_in_the_same_turn(make_loop: MakeLoop) -> None:
@@ -185,8 +206,10 @@ def test_fault_76_cancel_another_one_due_in_the_same_turn(make_loop: MakeLoop) -
 
     loop.timeout_post(0, removes, repeat=False)
     second = loop.timeout_post(0, noted.note("second"))
+    loop.timeout_post(math.inf, print)
     loop.run()
     assert noted == [True]
+    assert loop.statistics().timeouts == 1
 
 
 def test_fault_76_cancel_twice_and_after_it_fired(loop: EventLoop) -> None:
