@@ -91,6 +91,9 @@ class Book:
         """Call `proc()` when `fd` is readable, for the life of the loop. `once`: it need not be drained, where the poller can do that."""
         mask = IN | (self.poller.edge if once else 0)
         with self.lock:
+            known = self.table.get(fd)
+            if known is not None:
+                self.discard(known)  # closed unannounced: the number is ours now
             self.poller.add(fd, mask)
             self.own[fd] = mask, proc
 

@@ -9,8 +9,10 @@ import pty
 import resource
 import select
 import selectors
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
@@ -265,6 +267,30 @@ def test_fault_04_number_reused_with_other_events(loop: EventLoop, stack: ExitSt
     assert loop.statistics().watches == 0
 
 
+def test_fault_04_number_reused_by_the_loop_itself(loop: EventLoop, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wake-up descriptor of signals gets the number of a watched socket that was closed behind the loop's back."""
+    _, right = _pair(stack)
+    loop.add_read_watch(right, print)
+    fd = right.fileno()
+    right.close()
+    noted = Noted()
+    loop.add_signal_watch(signal.SIGUSR1, noted.append)
+    assert fd in loop.book.own
+    assert loop.statistics().watches == 0
+    loop.block()
+    # The system gives the signal to a thread that is not the loop's, so only the descriptor can end the sleep: nor may a look at what
+    # was closed.
+    monkeypatch.setattr("eventsock.loop.engine._LOOK", 60.0)
+    for count in (1, 2):
+        with in_thread(after(0.03, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))):
+            started = time.monotonic()
+            while len(noted) < count:
+                loop.step(10)
+        assert time.monotonic() - started < 5
+    loop.block(False)
+    loop.remove_signal_watch(signal.SIGUSR1)
+
+
 def test_fault_04_number_reused_by_a_bare_number(loop: EventLoop, stack: ExitStack) -> None:
     _, right = _pair(stack)
     loop.add_read_watch(right.fileno(), print)
@@ -365,7 +391,7 @@ def test_one_closed_by_an_earlier_callback_of_the_batch_is_no_ghost(loop: EventL
     assert loop.statistics().selector_rebuilds == 0
 
 
-def test_fault_05_rebuild_keeps_the_others(loop: EventLoop, stack: ExitStack) -> None:
+def test_fault_05_rebuild_keeps_the_others(loop: EventLoop, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = _pair(stack)
     stack.enter_context(right.dup())
     loop.add_read_watch(right, print)
@@ -390,7 +416,8 @@ def test_fault_05_rebuild_keeps_the_others(loop: EventLoop, stack: ExitStack) ->
     until(loop, lambda: seen and "task" in noted)
     assert seen == [b"data"]
     assert ("out", "out") in noted
-    # The loop's own descriptor, too: a sleep is ended from outside.
+    # The loop's own descriptor, too: a sleep is ended from outside, and not by a look at what was closed.
+    monkeypatch.setattr("eventsock.loop.engine._LOOK", 60.0)
     started = time.monotonic()
     with in_thread(after(0.02, partial(loop.post, noted.note("woken")))):
         while "woken" not in noted:
