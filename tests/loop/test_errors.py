@@ -148,16 +148,19 @@ class OwnError(BaseException):
 
 
 @pytest.mark.parametrize("error", [GeneratorExit(), OwnError()], ids=repr)
-def test_fault_89_other_base_exceptions(error: BaseException, make_loop: MakeLoop) -> None:
+@pytest.mark.parametrize("origin", [origin for origin in ORIGINS if origin != "task"])
+def test_fault_89_other_base_exceptions(origin: str, error: BaseException, make_loop: MakeLoop, pair: Pair) -> None:
     loop = make_loop()
-    loop.post(_raising(error))
+    _start(loop, origin, pair, error)
     with pytest.raises(type(error)):
         loop.run()
-    told = Noted()
+    told, noted = Noted(), Noted()
     loop = make_loop(on_error=lambda error, where: told.append(error))
-    loop.post(_raising(error))
+    _start(loop, origin, pair, error)
+    loop.timeout_post(0.02, chain(noted.note("went on"), loop.quit), repeat=False)
     loop.run()
-    assert told == [error]
+    assert set(told) == {error}
+    assert noted == ["went on"]
 
 
 def test_system_exit_goes_before_an_error_of_closing(loop: EventLoop) -> None:

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ def _in_child(work: Callable[[], object]) -> None:
         status = 1
         try:
             os.close(reader)
+            signal.alarm(20)  # for one that hangs
             work()
             status = 0
         except BaseException:
@@ -141,11 +143,15 @@ def test_fault_97_child_can_have_a_loop_of_its_own(make_loop: MakeLoop) -> None:
 
 def test_fault_97_nothing_of_the_child_wakes_the_parent(loop: EventLoop) -> None:
     def child() -> None:
+        assert str(waker.fd) not in open_descriptors()
         for _ in range(10):
             _raises_clear_error(lambda: loop.post(print))
+            waker.bell[:] = [None]
             loop.rouse()
+            time.sleep(0.002)
         loop.quit()
 
+    waker = loop._waker
     loop.timeout_post(0.1, loop.quit)
     loop.step()
     before = loop.statistics().turns
@@ -178,6 +184,35 @@ def test_fault_97_fork_while_another_thread_posts(loop: EventLoop) -> None:
             loop.run()
             ended.set()
         loop.run()
+
+
+@pytest.mark.parametrize("lock", ["the loop's", "the book's", "the waker's"])
+def test_fault_97_fork_while_another_thread_holds_a_lock(lock: str, loop: EventLoop, pair: Pair) -> None:
+    """That thread is not there in the child, and never gives it back."""
+    locks: dict[str, Any] = {"the loop's": loop._lock, "the book's": loop.book.lock, "the waker's": loop._waker._lock}
+    held, forked = threading.Event(), threading.Event()
+    loop.add_read_watch(pair[0], print)
+
+    def holds() -> None:
+        with locks[lock]:
+            held.set()
+            forked.wait(10)
+
+    def child() -> None:
+        _raises_clear_error(loop.run)
+        _raises_clear_error(lambda: loop.add_read_watch(pair[0], print))
+        loop.remove_read_watch(pair[0])
+        loop.forget(pair[0])
+        loop.quit()
+        loop.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.warn", lambda *_, **__: None)  # as above
+        with in_thread(holds):
+            assert held.wait(10)
+            _in_child(child)
+            forked.set()
+    loop.remove_read_watch(pair[0])
 
 
 def test_fault_97_signals_of_the_child_are_its_own(loop: EventLoop) -> None:

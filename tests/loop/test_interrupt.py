@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -156,6 +157,50 @@ def test_loop_in_another_thread_leaves_ctrl_c_alone(loop: EventLoop) -> None:
     with in_thread(loop.run):
         pass
     assert noted == [signal.default_int_handler]
+
+
+class _InterruptsWithin:
+    """Stands in for the loop's lock: Ctrl-C comes when the method of the given name takes it, once."""
+
+    def __init__(self, lock: Any, name: str) -> None:
+        self.lock = lock
+        self.name = name
+        self.interrupted = False
+
+    def __enter__(self) -> None:
+        if not self.interrupted and sys._getframe(1).f_code.co_name == self.name:
+            self.interrupted = True
+            _interrupt()
+        self.lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+
+@pytest.mark.parametrize("moment", ["_enter", "_drop_work", "_leave"])
+def test_fault_88_ctrl_c_while_a_run_begins_and_while_it_is_put_down(moment: str, loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the beginning it ends the run before anything is called; the second one cuts nothing short that would not be done again."""
+    noted = Noted()
+
+    def holds() -> Steps:
+        try:
+            yield from await_sleep(60)
+        finally:
+            noted.append("closed")
+
+    a_sync(holds, loop=loop)
+    lock = _InterruptsWithin(loop._lock, moment)
+    monkeypatch.setattr(loop, "_lock", lock)
+    loop.post(noted.note("begun"))
+    loop.post(_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert lock.interrupted
+    assert noted == (["closed"] if moment == "_enter" else ["begun", "closed"])
+    assert (loop.in_turn, loop.running, loop.statistics().tasks, loop.statistics().timeouts) == (False, False, 0, 0)
+    loop.post(noted.note("as good as new"))
+    loop.run()
+    assert noted[-1] == "as good as new"
 
 
 def test_fault_88_ctrl_c_at_any_moment_of_a_run(make_loop: MakeLoop) -> None:

@@ -52,6 +52,20 @@ def test_signal_ends_the_sleep(loop: EventLoop) -> None:
     loop.block(False)
 
 
+def test_signal_that_was_served_costs_nothing_more(loop: EventLoop) -> None:
+    noted = Noted()
+    loop.add_signal_watch(signal.SIGUSR1, noted.append)
+    _kill()
+    until(loop, lambda: noted)
+    loop.step()
+    loop.block()
+    turns = loop.statistics().turns
+    loop.timeout_post(0.05, lambda: loop.block(False), repeat=False)
+    loop.run()
+    assert loop.statistics().turns - turns < 10
+    loop.remove_signal_watch(signal.SIGUSR1)
+
+
 def test_several_signals(loop: EventLoop) -> None:
     noted = Noted()
     for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
