@@ -164,13 +164,16 @@ def test_fault_02_run_does_not_wait_for_ever_for_what_was_closed(waits: str, loo
     assert [error.errno for error in errors] == ([errno.EBADF] if waits == "task" else [])
 
 
-def test_fault_02_closed_in_another_thread_while_the_loop_sleeps(has_epoll: bool, loop: EventLoop, pair: Pair) -> None:
+def test_fault_02_closed_in_another_thread_while_the_loop_sleeps(
+    has_epoll: bool, loop: EventLoop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not has_epoll:
         pytest.skip("poll and select are not told of a close while they wait (poll(2), Notes)")
     _, right = pair
     loop.add_read_watch(right, print)
-    with in_thread(after(1.2, right.close)):
-        loop.run()  # looks after one second, and after two more
+    monkeypatch.setattr("eventsock.loop.engine._LOOK", 0.1)
+    with in_thread(after(0.15, right.close)):
+        loop.run()  # looks after a tenth of a second, and after two more
 
 
 def test_fault_03_number_reused_with_the_same_events(loop: EventLoop, stack: ExitStack) -> None:

@@ -189,7 +189,7 @@ def test_run_ends_when_another_thread_removes_the_last_watch(direction: str, loo
 def test_fault_85_accepted_means_executed(make_loop: MakeLoop) -> None:
     """Threads post while the loop is closed under them: each post has run, or has raised."""
     chance = random.Random(1)
-    for _ in range(300):
+    for _ in range(150):
         loop = make_loop()
         loop.block()
         ran: list[int] = []
