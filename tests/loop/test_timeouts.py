@@ -472,23 +472,3 @@ def test_timeouts_of_many_threads_all_fire(loop: EventLoop) -> None:
     with in_thread(work(0)), in_thread(work(1)), in_thread(work(2)):
         until(loop, lambda: len(fired) == 1500, 20.0)
     assert loop.statistics().timeouts == 0
-
-
-def test_timeout_costs_no_more_among_many() -> None:
-    """Set and fire among 10 and among 100 000: as log n, not as n."""
-
-    def cost(live: int) -> float:
-        with EventLoop(debug=False) as loop:
-            for _ in range(live):
-                loop.timeout_post(1000 + random.random(), print)
-            loop.step()
-            best = math.inf
-            for _ in range(5):
-                started = time.perf_counter()
-                for _ in range(300):
-                    loop.timeout_post(0, int, repeat=False)
-                    loop.step()
-                best = min(best, time.perf_counter() - started)
-            return best
-
-    assert cost(100_000) < 4 * cost(10)
