@@ -143,6 +143,11 @@ def test_readme_names_every_public_page() -> None:
     assert {ROOT / "docs" / page for page in ("tutorial/index.md", "reference/index.md", "design.md", "pitfalls.md")} <= linked
 
 
+def test_menu_has_every_page_once() -> None:
+    named = re.findall(r"^ *- (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+
+
 def test_reference_names_everything() -> None:
     pages = "".join(page.read_text() for page in _pages() if page.parent.name == "reference")
     shown = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", pages))))
