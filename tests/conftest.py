@@ -247,12 +247,14 @@ def unix_path() -> Iterator[str]:
 @pytest.fixture
 def start_program() -> Iterator[StartProgram]:
     """Starts `python -X dev -W error ARGUMENTS` in the checkout, with pipes for text; killed and reaped if the test does not do it."""
+    # Output is buffered, as it is for users, whatever it is for the tests themselves.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with contextlib.ExitStack() as programs:
 
         def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             command = [sys.executable, "-X", "dev", "-W", "error", *arguments]
-            program: subprocess.Popen[str] = subprocess.Popen(command, **{"cwd": ROOT, **pipes, **options})
+            program: subprocess.Popen[str] = subprocess.Popen(command, **{"cwd": ROOT, "env": environment, **pipes, **options})
             programs.enter_context(program)
             programs.callback(program.kill)
             return program

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import eventsock
-from eventsock import basic
+from eventsock import basic, embed
 from programs import ROOT
 
 _FENCE = re.compile(
@@ -152,7 +152,7 @@ def test_reference_names_everything() -> None:
     pages = "".join(page.read_text() for page in _pages() if page.parent.name == "reference")
     shown = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`\n]+`", pages))))
     constants = {name for name in basic.__all__ if name in vars(socket)}
-    assert {*eventsock.__all__, *basic.__all__} - constants - shown == set()
+    assert {*eventsock.__all__, *basic.__all__, *embed.__all__} - constants - shown == set()
 
 
 # The reader of pages is read: what it takes for a block, an output, a link.
