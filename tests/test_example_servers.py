@@ -367,14 +367,16 @@ def test_datagrams(start_program: StartProgram) -> None:
 
 
 def test_datagrams_to_nobody(start_program: StartProgram) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        port = str(deaf.getsockname()[1])
-        silent = start_program("examples/udp_echo.py", "--port", port, "hello?")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        for each in (deaf, gone):
+            each.bind(("127.0.0.1", 0))
+        ports = [str(each.getsockname()[1]) for each in (deaf, gone)]
+        gone.close()
+        silent, refused = [start_program("examples/udp_echo.py", "--port", port, "hello?") for port in ports]
+        status, output, errors = _end(refused)
+        assert (status, output) == (1, "")
+        assert "Connection refused" in errors
         assert _end(silent) == (1, "", "udp_echo: no answer in 3 tries\n")
-    status, output, errors = _end(start_program("examples/udp_echo.py", "--port", port, "hello?"))
-    assert (status, output) == (1, "")
-    assert "Connection refused" in errors
 
 
 def test_ports_are_checked(start_program: StartProgram, tcp_listener: socket.socket, refused_port: int) -> None:
