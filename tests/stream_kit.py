@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
-import time
 from array import array
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from eventsock import Await, Stream, await_sleep, run
+from eventsock import Await, Stream, Task, a_sync, await_yield, run
 
 Steps = Generator[Any, Any, Any]
 Wait = Callable[[], Await[Any]]
@@ -90,19 +89,28 @@ def pattern(size: int) -> bytes:
     return array("I", range((size + 3) // 4)).tobytes()[:size]
 
 
-class Ticker:
-    """A task that ticks every ten milliseconds, and how late it ever was."""
+def most_in_a_turn(spin: Callable[[Callable[[], None]], Steps], turns: int = 20) -> int:
+    """How often at the most `spin(count)`, which never ends by itself, calls `count()` between two turns of another task.
 
-    def __init__(self) -> None:
-        self.worst = 0.0
-        self.ticks = 0
+    If it starves the other task, the test hangs, and fails by its time limit.
+    """
+    counted = 0
 
-    def tick(self) -> Steps:
-        while True:
-            due = time.monotonic() + 0.01
-            yield from await_sleep(0.01)
-            self.worst = max(self.worst, time.monotonic() - due)
-            self.ticks += 1
+    def count() -> None:
+        nonlocal counted
+        counted += 1
+
+    def body() -> Steps:
+        spinning: Task[Any] = a_sync(spin, count)
+        most = 0
+        for _ in range(turns):
+            before = counted
+            yield from await_yield()
+            most = max(most, counted - before)
+        spinning.cancel()
+        return most
+
+    return int(run(body))
 
 
 def told(make: Wait, *errors: type[BaseException]) -> Callable[[], Steps]:
