@@ -93,11 +93,7 @@ class Refusal:
     def _refuse(self, *_: object) -> NoReturn:
         raise self._error()
 
-    recv = send = sendmsg = _refuse
-
-    def fileno(self) -> int:
-        """-1: nothing is open."""
-        return -1
+    recv = send = sendmsg = fileno = _refuse
 
     def close(self) -> None:
         """There is nothing to close."""

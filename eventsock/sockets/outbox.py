@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import SocketError
+from ..errors import SocketError, StreamClosed
 from ..loop.descriptors import Side
 from ..tasks.task import SUSPENDED, Task
 
@@ -164,6 +164,9 @@ class Outbox:
             head.fail(failed.__cause__ or failed)
         except OSError as error:
             self.fail(self.owner.broken(error))
+            return
+        except StreamClosed:  # broken past the outbox, by a write that was tried at once
+            self.dismiss(self.owner.refused)
             return
         self._go_on()
 

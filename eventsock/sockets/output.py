@@ -127,7 +127,14 @@ class Output(Bound):
             channel.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise self._broken_writing(error) from None
-        self._sink = Refusal(lambda: StreamClosed(f"the output of {self!r} was ended by await_put_eof()"))
+        self._end_output(Refusal(lambda: StreamClosed(f"the output of {self!r} was ended by await_put_eof()")))
+
+    def _end_output(self, refusal: Refusal) -> None:
+        """Whoever writes from now on, or waits for it since the end was asked for, is refused."""
+        self._sink = refusal
+        self.gather = False  # or it would be held first
+        if self._outbox is not None:
+            self._outbox.dismiss(self._refused)
 
     # Holding
 

@@ -148,21 +148,25 @@ class Stream(Input, Output):
         seconds = checked_seconds(linger, "linger")
         if self._sink is CLOSED:
             return True
-        if isinstance(self._source, _Ending):
-            raise BusyError(f"{current_task()} is closing {self!r}, which {self._source.task} closes already; let one do it")
+        other = self._source
+        if isinstance(other, _Ending):
+            raise BusyError(f"{current_task()} is closing {self!r}, which {other.task} closes already; let one do it")
         try:
             task = self._user()
             assert self._descriptor is not None
             side = self._descriptor.read
-            self._source, self._drained = _Ending(task), False
+            ending = self._source = _Ending(task)
+            self._drained = False
             self._input.drop()
             self._tell(side)
+            self.gather = False  # what others put from now on is not to be found held at the end
             yield from self.await_flush()
             channel = self._channel
             if not isinstance(channel, socket.socket):
                 return True
             with suppress(OSError):  # the peer has reset the connection: receiving says so, too
                 channel.shutdown(socket.SHUT_WR)
+            self._end_output(ending)
             # Who was told has left the side by the next turn.
             yield TURN
             return (yield from await_peer_end(channel, side, task, float("inf") if seconds is None else seconds))
@@ -178,6 +182,8 @@ class Stream(Input, Output):
         self._input.drop()
         if self._outbox is not None:
             self._outbox.dismiss(_unwritten)
+        if self._gathered is not None:
+            self._gathered.take()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None and here.loop is not None:  # never used here, but perhaps waited for by other means
             self._loop = here.loop

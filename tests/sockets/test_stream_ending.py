@@ -286,6 +286,25 @@ def test_await_close_is_one_tasks_business() -> None:
         assert run(body) == (True, True)
 
 
+@pytest.mark.parametrize("gather", [False, True])
+def test_who_writes_while_another_task_closes_is_refused_and_nothing_stays_held(gather: bool) -> None:
+    with stream_and_peer(gather=gather) as (stream, peer):
+
+        def body() -> Steps:
+            yield from stream.await_put_bytes(b"before")
+            closing = a_sync(stream.await_close)
+            for _ in range(2):
+                yield from await_yield()
+            assert peer.recv(100) + peer.recv(100) == b"before"
+            with pytest.raises(StreamClosed):
+                yield from stream.await_put_bytes(b"after")
+            peer.close()
+            assert (yield from closing.await_result())
+            assert not stream.unwritten
+
+        run(body)
+
+
 def test_await_close_that_is_cancelled_has_closed() -> None:
     with stream_and_peer() as (stream, _):
 

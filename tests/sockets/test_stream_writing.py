@@ -430,6 +430,53 @@ def test_fault_58_the_end_goes_out_behind_what_waits_and_reading_goes_on() -> No
         assert run(body) == b"answer"
 
 
+@pytest.mark.parametrize("how", ["ended", "broken"])
+@pytest.mark.parametrize("file", [Path(__file__), io.BytesIO(b"memory")])
+def test_a_file_comes_too_late_for_an_output_that_is_over(how: str, file: Any) -> None:
+    with stream_and_peer() as (stream, peer):
+
+        def body() -> Steps:
+            if how == "ended":
+                yield from stream.await_put_eof()
+            else:
+                peer.close()
+                with pytest.raises(BrokenPipeError):
+                    yield from stream.await_put_bytes(b"x")
+            for _ in range(2):
+                with pytest.raises(StreamClosed):
+                    yield from stream.await_put_file(file)
+            yield from await_sleep(0)
+            return "the loop goes on"
+
+        assert run(body) == "the loop goes on"
+
+
+@pytest.mark.parametrize("how", ["ended", "broken"])
+def test_who_waits_when_the_output_is_over_is_told(how: str) -> None:
+    with streams() as (stream, other):
+
+        def body() -> Steps:
+            filling = a_sync(told(lambda: stream.await_put_bytes(b"x" * 1_000_000), BrokenPipeError))
+            ending = a_sync(told(stream.await_put_eof, StreamClosed))
+            late = [
+                a_sync(told(lambda: stream.await_put_file(io.BytesIO(b"late")), StreamClosed)),
+                a_sync(told(lambda: stream.await_put_bytes(b"late"), StreamClosed)),
+            ]
+            if how == "ended":
+                assert (yield from other.await_getall()) == b"x" * 1_000_000
+                yield from filling.await_result()
+                yield from ending.await_result()
+            else:
+                other.close()
+                assert isinstance((yield from filling.await_result()), BrokenPipeError)
+                assert isinstance((yield from ending.await_result()), StreamClosed)
+            for task in late:
+                assert isinstance((yield from task.await_result()), StreamClosed)
+            return True
+
+        assert run(body)
+
+
 def test_a_pipe_cannot_be_half_closed() -> None:
     reader, writer = os.pipe()
     os.close(reader)
