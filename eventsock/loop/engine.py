@@ -240,6 +240,7 @@ class Engine:
         while not self._cut:
             timeout = timers.pop_due(now)
             if timeout is None:
+                action = None  # see `_run_posts`
                 return
             action = timeout.action
             if action is None:  # removed just now, in another thread
@@ -287,6 +288,7 @@ class Engine:
                 waiter.wake()
             except BaseException as error:
                 self.fail(error, f"what waited for {side}")
+        waiter = None  # see `_run_posts`
 
     def _fire_carefully(self, fired: list[tuple[int, int]], turn: int, limit: float | None) -> None:
         """The same with an eye on the time, and now and then on what the selector says."""
@@ -396,6 +398,8 @@ class Engine:
                 action()
             except BaseException as error:
                 self.fail(error, f"a post, {name_of(action)}")
+        # From Python 3.12 on the trace of a task's error leads here, and from here it must not lead to the task, which has the error.
+        action = _do_nothing
         if self._handed:
             self._run_handed()
 

@@ -76,9 +76,9 @@ class TaskGroup:
         and the cancellation strikes at the next await. Does not suspend if all have ended. `LoopStateError`: another loop's task, or
         a second waiter.
         """
-        me = current_task("TaskGroup.await_all()")
+        current_task("TaskGroup.await_all()")
         self._bind("TaskGroup.await_all()")
-        yield from self._await_end(me, None)
+        yield from self._await_end(None)
 
     # The block of an `async def`
 
@@ -100,18 +100,21 @@ class TaskGroup:
         if cause is not None:
             self._stop(f"the body of the group has left with {type(cause).__name__}", self._parent)
         try:
-            await self._await_block(self._parent, cause)
+            await self._await_block(cause)
         except LoopEnded:
             # Our own wait, in a task that is being closed: so are the children.
             if not isinstance(error, LoopEnds):
                 raise
+        finally:
+            del error, trace, abort, cause  # what is raised here leads back to this frame
 
     @waitable
-    def _await_block(self, me: Task[Any], cause: BaseException | None) -> Generator[Any, Any, None]:
-        yield from self._await_end(me, cause)
+    def _await_block(self, cause: BaseException | None) -> Generator[Any, Any, None]:
+        yield from self._await_end(cause)
 
-    def _await_end(self, me: Task[Any], cause: BaseException | None) -> Generator[Any, Any, None]:
+    def _await_end(self, cause: BaseException | None) -> Generator[Any, Any, None]:
         """Wait for all; `cause` is what the block is left with, and raised again by whoever holds it."""
+        me = current_task()
         if self._waiter is not None:
             raise LoopStateError(f"{self._waiter.task} awaits the group already")
         struck: Cancelled | None = None
@@ -125,20 +128,25 @@ class TaskGroup:
                 self._stop(error.reason, error.by)
             finally:
                 wait.withdraw()
+                del wait
         errors, abort = self._errors, self._abort
         self._release()
         if abort is not None:
             me.unstrike(abort)
-        if errors and (cause is None or isinstance(cause, Cancelled)):
-            # An error must not be lost on the way of a cancellation, nor the cancellation: it strikes again.
-            for strike in (cause, struck):
-                if isinstance(strike, Cancelled):
-                    me.strike(strike)
-            _raise(errors[0], errors[1:])
-        elif cause is not None:
-            _attach(cause, errors)
-        elif struck is not None:
-            raise struck
+        try:
+            if errors and (cause is None or isinstance(cause, Cancelled)):
+                # An error must not be lost on the way of a cancellation, nor the cancellation: it strikes again.
+                for strike in (cause, struck):
+                    if isinstance(strike, Cancelled):
+                        me.strike(strike)
+                del strike
+                _raise(errors[0], errors[1:])
+            elif cause is not None:
+                _attach(cause, errors)
+            elif struck is not None:
+                raise struck
+        finally:
+            del me, errors, abort, cause, struck  # what is raised here leads back to this frame
 
     # The children
 

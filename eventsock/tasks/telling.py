@@ -37,7 +37,8 @@ class Thrower:
         try:
             return steps.throw(error)
         finally:
-            del error, self._error  # a frame in the error's trace that held the error would make a cycle
+            # A frame that the error's trace leads to must hold neither the error nor the task, which may end with it.
+            del error, self._error, driver, self
 
     def send(self, value: object) -> Any:
         """The error comes instead of the value."""

@@ -48,6 +48,7 @@ class _Job:
                 task.wake(value)
             else:
                 task.fail(value)
+            del value  # the error's trace leads back to this frame
 
     def withdraw(self) -> bool:
         if self._task is None:
@@ -70,6 +71,7 @@ def await_task(thunk: Callable[[], T]) -> Generator[Any, Any, T]:
     job = _Job(task, thunk, "a post")
     task.loop.soon(job)
     task.waits_for = job
+    del task
     return (yield SUSPENDED)  # type: ignore[no-any-return]
 
 
@@ -81,12 +83,14 @@ def await_timeout(seconds: float, thunk: Callable[[], T]) -> Generator[Any, Any,
     """
     task = current_task("await_timeout()")
     job = _Job(task, thunk, f"a timeout of {seconds} s")
-    timeout = task.loop.timeout_post(seconds, job, repeat=False)
+    loop = task.loop
+    timeout = loop.timeout_post(seconds, job, repeat=False)
     task.waits_for = job
+    del task  # see `await_sleep`
     try:
         return (yield SUSPENDED)  # type: ignore[no-any-return]
     finally:
-        task.loop.timeout_remove(timeout)
+        loop.timeout_remove(timeout)
 
 
 @contextmanager

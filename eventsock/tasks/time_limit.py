@@ -33,24 +33,26 @@ def timeout(seconds: float | None) -> TimeLimit:
 class TimeLimit:
     """What `timeout(seconds)` makes: a context manager for one block at a time."""
 
-    __slots__ = ("_seconds", "_strike", "_task", "_timeout")
+    __slots__ = ("_expired", "_seconds", "_strike", "_task", "_timeout")
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._task: Task[Any] | None = None
         self._timeout: Timeout | None = None
+        # While the block lasts only: it names this limit, so to keep it would be a cycle.
         self._strike: _Expired | None = None
+        self._expired = False
 
     @property
     def expired(self) -> bool:
         """Whether time was up before the block ended."""
-        return self._strike is not None
+        return self._expired
 
     def __enter__(self) -> TimeLimit:
         if self._task is not None:
             raise LoopStateError(f"{self} is in use in {self._task}; make one for each block")
         task = current_task("timeout()")
-        self._strike = None
+        self._expired = False
         if self._seconds is not None:
             self._timeout = task.loop.timeout_post(self._seconds, self._expire, repeat=False)
         self._task = task
@@ -58,6 +60,7 @@ class TimeLimit:
 
     def _expire(self) -> None:
         assert self._task is not None
+        self._expired = True
         self._strike = _Expired("its time is over", self)
         self._task.strike(self._strike)
 
@@ -66,7 +69,7 @@ class TimeLimit:
         assert task is not None
         if self._timeout is not None:
             task.loop.timeout_remove(self._timeout)
-        strike = self._strike
+        strike, self._strike = self._strike, None
         if strike is None:
             return
         if error is strike:

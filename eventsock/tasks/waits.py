@@ -173,23 +173,23 @@ def await_readable(file: FileLike) -> Generator[Any, Any, None]:
 
     `SocketError`: closed, or a regular file (EPERM); `BusyError`: another task reads, or a watch is on it.
     """
-    task = current_task("await_readable()")
-    yield from await_side(task.loop.book.find(file).read, task)
+    yield from _await_side(current_task("await_readable()").loop.book.find(file).read)
 
 
 @waitable
 def await_writable(file: FileLike) -> Generator[Any, Any, None]:
     """Wait until `file` can be written without blocking, or has an error to tell. Errors as `await_readable`."""
-    task = current_task("await_writable()")
-    yield from await_side(task.loop.book.find(file).write, task)
+    yield from _await_side(current_task("await_writable()").loop.book.find(file).write)
 
 
-def await_side(side: Side, task: Task[Any]) -> Generator[Any, Any, None]:
+def _await_side(side: Side) -> Generator[Any, Any, None]:
     """Wait for one direction of a descriptor, holding it meanwhile."""
+    task = current_task()
     side.hold(task)
     try:
         side.arm(task)
         task.waits_for = side
+        del task  # see `await_sleep`
         yield SUSPENDED
     finally:
         side.holder = None

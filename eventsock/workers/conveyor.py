@@ -135,9 +135,12 @@ class Conveyor:
         if ended is not None and not ended[0]:
             report(ended[1])
 
-    def is_end(self, parcel: Outcome) -> bool:
-        """Whether it is the last."""
-        return parcel is self._ended
+    def ends_with(self, parcel: Outcome) -> bool:
+        """Whether it is the last; then it is the task's from now on."""
+        if parcel is not self._ended:
+            return False
+        self._ended = None
+        return True
 
     def _give_room(self) -> None:
         with self._lock:
@@ -174,7 +177,7 @@ def await_values(
         begin(conveyor)
         while True:
             parcel = (yield SUSPENDED) if conveyor.stand() else (yield from conveyor.await_early())
-            if conveyor.is_end(parcel):
+            if conveyor.ends_with(parcel):
                 break
             proc(parcel[1])
     finally:

@@ -44,6 +44,9 @@ class Work:
             kind, value, trace = sys.exc_info()
             assert kind is not None
             threading.excepthook(threading.ExceptHookArgs((kind, value, trace, threading.current_thread())))
+            del value, trace
+        finally:
+            del self  # an error's trace may lead here, and the future has the error
 
 
 class Crew:

@@ -64,7 +64,13 @@ def _deliver(job: Job, name: str, future: Future[Any]) -> None:
     if future.cancelled():
         job.refuse(_cancelled(name))
     else:
-        job.answer(attempt(future.result))
+        job.answer(_outcome(future))
+
+
+def _outcome(future: Future[Any]) -> Outcome:
+    """Asked for, not raised: a trace that leads to whoever has the future would make a cycle, as that has the error."""
+    error = future.exception()
+    return (True, future.result()) if error is None else (False, error)
 
 
 def _cancelled(name: str) -> PoolStopped:
@@ -98,7 +104,10 @@ def await_generator_in_thread_pool(
 def _begin_remote(remote: Remote, conveyor: Conveyor, name: str) -> None:
     def work() -> None:
         outcome = attempt(produce, conveyor, remote.values)
-        _finish(conveyor, name, remote.cancelled, outcome)
+        if remote.cancelled:
+            conveyor.refuse(_cancelled(name))
+        else:
+            conveyor.end(outcome)
 
     conveyor.on_withdrawal(remote.cancel)
     try:
@@ -114,11 +123,7 @@ def _begin_remote(remote: Remote, conveyor: Conveyor, name: str) -> None:
 
 
 def _end(conveyor: Conveyor, name: str, future: Future[Any]) -> None:
-    _finish(conveyor, name, future.cancelled(), attempt(future.result))
-
-
-def _finish(conveyor: Conveyor, name: str, cancelled: bool, outcome: Outcome) -> None:
-    if cancelled:
+    if future.cancelled():
         conveyor.refuse(_cancelled(name))
     else:
-        conveyor.end(outcome)
+        conveyor.end(_outcome(future))

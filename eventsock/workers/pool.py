@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
@@ -117,17 +118,7 @@ class ThreadPool(Executor):
         """As `concurrent.futures.Executor.submit`. `PoolStopped`, `RuntimeError` as `add`."""
         checked_callable(fn, "fn")
         future: Future[Any] = Future()
-
-        def work() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = fn(*args, **kwargs)
-                except BaseException as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-
-        self._add(Work(work, name_of(fn), None, future))
+        self._add(Work(_Call(future, partial(fn, *args, **kwargs)), name_of(fn), None, future))
         return future
 
     def _add(self, work: Work) -> None:
@@ -186,6 +177,27 @@ class ThreadPool(Executor):
             warnings.warn("a thread pool was dropped without stop()", ResourceWarning, source=self, stacklevel=2)
             with crew.changed:
                 crew.stop(False)
+
+
+class _Call:
+    """What answers a future."""
+
+    __slots__ = ("_call", "_future")
+
+    def __init__(self, future: Future[Any], call: Callable[[], object]) -> None:
+        self._future = future
+        self._call = call
+
+    def __call__(self) -> None:
+        future = self._future
+        if future.set_running_or_notify_cancel():
+            try:
+                result = self._call()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+        del future, self  # the error's trace leads here, and the future has the error
 
 
 def _checked_sizes(size: int | None, most: int | None, least: int | None) -> tuple[int, int]:

@@ -229,6 +229,8 @@ def test_it_is_an_executor(pools: Callable[..., ThreadPool]) -> None:
     assert list(pool.map(pow, [2, 3], [3, 2])) == [8, 9]
     with pytest.raises(ZeroDivisionError):
         pool.submit(divmod, 1, 0).result(10)
+    with pytest.raises(SystemExit):
+        pool.submit(sys.exit, 3).result(10)
     with pool as same:
         assert same is pool
     assert pool.threads == 0
@@ -265,6 +267,20 @@ def test_growing_that_fails_keeps_what_is_alive(pools: Callable[..., ThreadPool]
     with pytest.raises(RuntimeError, match="can't start"):
         pool.change_size(2)
     assert (pool.size, pool.threads) == (2, 2)
+
+
+def test_a_further_thread_that_cannot_start_is_nobodys_error(
+    pools: Callable[..., ThreadPool], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pools(min_threads=0, max_threads=2)
+    pool.add(gate.task)
+    gate.await_entered(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _refuse)
+        waiting = pool.submit(int)  # for the one that is alive
+    assert pool.tasks == 2
+    gate.open()
+    assert waiting.result(10) == 0
 
 
 def _refuse(thread: threading.Thread) -> None:

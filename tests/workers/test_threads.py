@@ -310,15 +310,18 @@ def test_other_tasks_run_between_the_values() -> None:
 
 
 class Row:
-    """An endless generator that tells when it was closed."""
+    """An endless generator that tells when it has run ahead as far as it may, and when it was closed."""
 
     def __init__(self) -> None:
+        self.full = threading.Event()
         self.closed = threading.Event()
 
     def __call__(self) -> Iterator[int]:
         try:
             number = 0
             while True:
+                if number == 32:
+                    self.full.set()
                 yield number
                 number += 1
         finally:
@@ -344,6 +347,22 @@ def test_a_cancelled_waiter_closes_the_generator_also_while_it_waits_for_room() 
         with pytest.raises(TimeoutError), timeout(0.01):
             yield from await_generator_in_thread(row, lambda number: time.sleep(0.0005))
         yield from await_yield()
+
+    run(main)
+    assert row.closed.wait(10)
+
+
+def test_an_error_of_proc_closes_the_generator_also_while_it_waits_for_room() -> None:
+    row = Row()
+
+    def use(number: int) -> None:
+        assert row.full.wait(10)
+        time.sleep(0.01)  # it stands there by now
+        raise ZeroDivisionError
+
+    def main() -> Steps:
+        with pytest.raises(ZeroDivisionError):
+            yield from await_generator_in_thread(row, use)
 
     run(main)
     assert row.closed.wait(10)
@@ -410,7 +429,7 @@ def test_values_that_come_while_proc_steps_the_loop_wait_for_it() -> None:
 
         def row() -> Iterator[int]:
             for number in range(40):
-                if number == 33:
+                if number == 32:
                     full.set()  # all that has room has been posted
                 yield number
 
@@ -421,8 +440,16 @@ def test_values_that_come_while_proc_steps_the_loop_wait_for_it() -> None:
     assert run(main) == list(range(40))
 
 
+def fails() -> list[int]:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("work", [list, fails])
 @pytest.mark.parametrize("kind", [Job, Conveyor])
-def test_an_answer_to_a_task_that_was_closed_just_then_is_no_loss(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_to_a_task_that_was_closed_just_then_is_no_loss(
+    kind: Any, work: Any, again: bool, monkeypatch: pytest.MonkeyPatch, late_errors: list[BaseException]
+) -> None:
     asked, go_on = threading.Event(), threading.Event()
     wanted = kind.wanted.fget
 
@@ -440,9 +467,9 @@ def test_an_answer_to_a_task_that_was_closed_just_then_is_no_loss(kind: Any, mon
 
     with EventLoop() as loop:
         if kind is Job:
-            a_sync(await_task_in_thread, int, loop=loop)
+            a_sync(await_task_in_thread, work, loop=loop)
         else:
-            a_sync(await_generator_in_thread, [1], print, loop=loop)
+            a_sync(await_generator_in_thread, work, print, loop=loop)
         loop.post(end)
         loop.run()
         go_on.set()
@@ -450,7 +477,10 @@ def test_an_answer_to_a_task_that_was_closed_just_then_is_no_loss(kind: Any, mon
             if thread.name.startswith("eventsock "):
                 thread.join(10)
         assert loop.pending_posts == 1
+        if again:
+            loop.run()
         # And the loop is closed without a warning that something was not done.
+    assert [type(error) for error in late_errors] == ([ZeroDivisionError] if work is fails else [])
 
 
 def test_what_yields_nothing() -> None:
