@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from candidates import C
+from candidates import BARE, C
 from harness import BYTES, CPU, MILLISECONDS, NS, RATE, Metric
 from results import Results
 
@@ -24,9 +24,9 @@ class Line:
     def ratio(self, results: Results) -> float | None:
         return self._ratio(results, self.metric, self.ours)
 
-    def ceiling(self, results: Results) -> float | None:
-        """What the C server reaches in the same line: where it is near the bar, the machine leaves no room for any Python."""
-        return self._ratio(results, self.metric, C.name)
+    def reached_by(self, results: Results, who: str) -> float | None:
+        """What another candidate reaches in the same line: where C or bare Python is near the bar, the machine leaves no room."""
+        return self._ratio(results, self.metric, who)
 
     def ratio_by_cpu(self, results: Results) -> float | None:
         """For a rate: what the ratio would be if each server had all of its core, by the CPU it used. Less disturbed by neighbours."""
@@ -57,6 +57,9 @@ class Line:
         return "met" if self.met(ratio) else "**not met**"
 
 
+# Those who have nothing to do but the workload itself.
+CEILINGS = (BARE.name, C.name)
+
 _ECHO = "Echo through streams, 1 KiB, 50 connections, messages/s"
 
 LINES = [
@@ -85,5 +88,5 @@ LINES = [
 
 def wanted() -> set[tuple[str, str]]:
     """The pairs of workload and candidate without which a line cannot be judged: what a quick run measures."""
-    ours = {(line.workload, who) for line in LINES for who in (line.ours, C.name)}
+    ours = {(line.workload, who) for line in LINES for who in (line.ours, *CEILINGS)}
     return ours | {(line.peer_workload or line.workload, line.peer) for line in LINES}
