@@ -85,13 +85,13 @@ class PlainFile:
 class Refusal:
     """Stands in for a channel that was closed, or whose direction is broken: every transfer raises what `error()` makes."""
 
-    __slots__ = ("_error",)
+    __slots__ = ("error",)
 
     def __init__(self, error: Callable[[], BaseException]) -> None:
-        self._error = error
+        self.error = error
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise self._error()
+        raise self.error()
 
     recv = send = sendmsg = fileno = _refuse
 

@@ -200,8 +200,9 @@ class Outbox:
 
     def fail(self, error: BaseException) -> None:
         """Writing is over: the first piece is told the error, the others that they come too late."""
-        self._pieces.popleft().fail(error)
-        self.dismiss(self.owner.refused)
+        if self._pieces:  # otherwise those it was meant for have been told of something else meanwhile
+            self._pieces.popleft().fail(error)
+            self.dismiss(self.owner.refused)
 
     def dismiss(self, error: Callable[[], BaseException]) -> None:
         """None of the pieces will be written: tell each an `error()`."""

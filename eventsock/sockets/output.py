@@ -211,11 +211,8 @@ class Output(Bound):
         return outbox
 
     def _refused(self) -> BaseException:
-        try:
-            self._sink.send(b"")
-        except StreamClosed as error:
-            return error
-        return closed_error()
+        sink = self._sink
+        return sink.error() if isinstance(sink, Refusal) else closed_error()
 
     def _waits_for_room(self, change: int) -> None:
         idle = self._idle

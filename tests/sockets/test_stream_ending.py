@@ -83,6 +83,38 @@ def test_fault_1_who_waits_by_other_means_is_told_too() -> None:
         assert isinstance(run(body), StreamClosed)
 
 
+def test_fault_1_a_writer_that_is_forgotten_and_then_closed_is_told_once() -> None:
+    with stream_and_peer() as (stream, _):
+
+        def body() -> Steps:
+            writing = a_sync(told(lambda: stream.await_put_bytes(b"x" * 1_000_000), StreamClosed, SocketError))
+            loop = running_event_loop()
+            assert loop is not None
+            loop.forget(stream)
+            stream.close()
+            yield from await_yield()
+            return (yield from writing.await_result())
+
+        assert isinstance(run(body), StreamClosed)
+
+
+def test_fault_1_writers_whose_descriptor_is_forgotten_are_all_told() -> None:
+    with stream_and_peer() as (stream, peer):
+
+        def body() -> Steps:
+            first = a_sync(told(lambda: stream.await_put_bytes(b"x" * 1_000_000), SocketError))
+            second = a_sync(told(lambda: stream.await_put_bytes(b"y"), StreamClosed))
+            peer.close()
+            loop = running_event_loop()
+            assert loop is not None
+            loop.forget(stream)
+            return (yield from first.await_result()), (yield from second.await_result())
+
+        first, second = run(body)
+        assert first.errno == 9
+        assert type(second) is StreamClosed
+
+
 def test_fault_2_a_descriptor_closed_behind_our_back() -> None:
     with stream_and_peer() as (stream, _):
 
