@@ -490,8 +490,7 @@ def test_signal_handler_that_interrupts_the_same_verbs_does_not_deadlock(loop: E
     former = signal.signal(signal.SIGALRM, handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-        end = time.monotonic() + 0.7
-        while time.monotonic() < end:
+        while handled < 500:
             loop.post(int)
             loop.add_write_watch(right, lambda status: False)
             loop.add_read_watch(left, lambda status: None)
@@ -501,7 +500,6 @@ def test_signal_handler_that_interrupts_the_same_verbs_does_not_deadlock(loop: E
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
-    assert handled > 100
     loop.remove_read_watch(left)
     until(loop, lambda: loop.statistics().watches == 0)
     assert loop.statistics().timeouts == 0
