@@ -12,10 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 
-from ..errors import LoopStateError
+from ..errors import LoopStateError, SocketError
 from .checks import checked_callable, checked_seconds, name_of
-from .descriptors import FileLike
+from .descriptors import FileLike, number_of
 from .engine import Engine
+from .late import LateWatch, late_watches
 from .pollers import Poller
 from .selectors import IN, OUT
 from .signals import SignalWatches, WakeupDescriptor, signal_name
@@ -28,7 +29,7 @@ __all__ = ["Verbs"]
 class Verbs(Engine):
     """The verbs that are safe from any thread and from signal handlers, and those that go with them."""
 
-    __slots__ = ("_dropped", "_lock", "_on_wake", "_signals", "_thread", "_throttle", "_wakeup", "enqueue", "in_turn", "running")
+    __slots__ = ("_dropped", "_late", "_lock", "_on_wake", "_signals", "_thread", "_throttle", "_wakeup", "enqueue", "in_turn", "running")
 
     def __init__(self, poller: Poller, clock: Callable[[], float] | None, debug: bool, throttle: Throttle | None) -> None:
         super().__init__(poller, time.monotonic if clock is None else clock, debug)
@@ -39,6 +40,8 @@ class Verbs(Engine):
         self.enqueue: Callable[[Callable[[], object]], object] = self._posts.append
         # What was still queued when the loop was closed; see `_take_back`.
         self._dropped: list[Callable[[], object]] = []
+        # Whether there may be a `LateWatch` among the posts.
+        self._late = False
         # The thread that drives the loop; in_turn: inside a run or a step; running: inside a run.
         self._thread: int | None = None
         self.in_turn = False
@@ -170,9 +173,12 @@ class Verbs(Engine):
         with self._lock:  # so that no other thread closes the selector meanwhile
             if self._refusal is not None:
                 raise self._refused()
+            if self._late:
+                self._call_off(file, bit)
             if self.book.lock.held_here():
                 # A signal handler that has interrupted such a verb half-way: the loop does it.
-                self.soon(partial(self._add_watch, file, bit, proc))
+                self.soon(LateWatch(self._put_late, file, bit, proc))
+                self._late = True
                 return
             self.book.add_watch(file, bit, proc)
         if not self._awake:
@@ -187,13 +193,39 @@ class Verbs(Engine):
         return self._remove_watch(file, OUT)
 
     def _remove_watch(self, file: FileLike, bit: int) -> bool:
+        called_off = self._late and self._call_off(file, bit)
         side = self.book.side(file, bit)
         if side is None or side.watch is None:
-            return False
+            return called_off
         if self.book.lock.held_here():  # as in `_add_watch`
             self.soon(partial(self.book.end_watch, side, side.watch))
             return True
-        return self._look_again(self.book.end_watch(side, side.watch))
+        return self._look_again(self.book.end_watch(side, side.watch)) or called_off
+
+    def _put_late(self, late: LateWatch) -> None:
+        with self._lock:
+            if late.overtaken:
+                return
+            late.overtaken = True
+            if self._refusal is not None:
+                raise self._refused()
+            self.book.add_watch(late.file, late.bit, late.proc)
+
+    def _call_off(self, file: FileLike, bit: int) -> bool:
+        """What a signal handler has asked for and the loop has not done yet is overtaken; whether there was such."""
+        with self._lock:
+            self._late = False
+            late = late_watches(self._posts)
+            if late:
+                self._late = True
+            try:
+                fd = number_of(file)
+            except SocketError:  # closed by now; who removes its watch is told by the book
+                return False
+            found = [watch for watch in late if watch.bit == bit and watch.fd == fd]
+            for watch in found:
+                watch.overtaken = True
+            return bool(found)
 
     def forget(self, file: FileLike) -> None:
         """Call it before closing a descriptor by hand: drops its watches and wakes who waits for it with a `SocketError`."""

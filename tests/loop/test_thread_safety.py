@@ -469,6 +469,39 @@ def test_post_from_a_signal_handler(loop: EventLoop) -> None:
     assert noted == ["posted"]
 
 
+def test_what_a_signal_handler_asks_for_amid_another_verb_is_overtaken_by_what_comes_later(loop: EventLoop, pair: Pair) -> None:
+    left, right = pair
+    right.send(b"x")
+    noted = Noted()
+
+    def stop_after(word: str) -> Callable[[str], bool]:
+        return lambda status: noted.note(word)() or False
+
+    with loop.book.lock:  # as a handler finds it that has interrupted a verb half-way
+        loop.add_read_watch(left, stop_after("removed by the handler"))
+        assert loop.remove_read_watch(left)
+        assert not loop.remove_read_watch(left)
+    loop.step()
+    assert (noted, loop.statistics().watches) == ([], 0)
+    with loop.book.lock:
+        loop.add_read_watch(left, stop_after("removed later"))
+    assert loop.remove_read_watch(left.fileno())
+    loop.step()
+    assert (noted, loop.statistics().watches) == ([], 0)
+    with loop.book.lock:
+        loop.add_read_watch(left, stop_after("replaced by the handler"))
+        loop.add_write_watch(left, stop_after("another direction"))
+        loop.add_read_watch(left, stop_after("replaced later"))
+    loop.add_read_watch(left, stop_after("the last"))
+    until(loop, lambda: loop.statistics().watches == 0 and len(noted) == 2)
+    assert sorted(noted) == ["another direction", "the last"]
+    with loop.book.lock:
+        loop.add_read_watch(left, stop_after("another one"))
+    right.close()
+    assert not loop.remove_read_watch(right)
+    until(loop, lambda: len(noted) == 3)
+
+
 def test_signal_handler_that_interrupts_the_same_verbs_does_not_deadlock(loop: EventLoop, pair: Pair) -> None:
     """A storm of signals whose handler does everything that a handler may, while the loop and the main program do the same."""
     left, right = pair
