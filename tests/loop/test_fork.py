@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -31,7 +32,6 @@ def _in_child(work: Callable[[], object]) -> None:
         status = 1
         try:
             os.close(reader)
-            signal.alarm(20)  # for one that hangs
             work()
             status = 0
         except BaseException:
@@ -40,11 +40,18 @@ def _in_child(work: Callable[[], object]) -> None:
             os._exit(status)
     os.close(writer)
     told = b""
-    while chunk := os.read(reader, 65536):
+    while chunk := _told_by(pid, reader):
         told += chunk
     os.close(reader)
     _, status = os.waitpid(pid, 0)
     assert (told.decode(), status) == ("", 0)
+
+
+def _told_by(pid: int, reader: int) -> bytes:
+    if select.select([reader], [], [], 20)[0]:
+        return os.read(reader, 65536)
+    os.kill(pid, signal.SIGKILL)
+    return b"the child hangs"
 
 
 def _raises_clear_error(verb: Callable[[], object]) -> None:
