@@ -13,6 +13,18 @@ from eventsock import EventLoop
 from loop_kit import KINDS, MakeLoop
 
 
+@pytest.fixture
+def looks() -> None:
+    """For a test of the looks at what was closed behind the loop's back: they come as soon as in life."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_healed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all others they come so late that they end no sleep: a ring that was lost is a test that hangs, and not a second's delay."""
+    if "looks" not in request.fixturenames:
+        monkeypatch.setattr("eventsock.loop.engine._LOOK", 100.0)
+
+
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     """Which loop is meant."""

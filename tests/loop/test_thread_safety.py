@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -147,7 +147,9 @@ def test_system_calls_of_a_burst(tmp_path: Path) -> None:
 
 def test_post_of_another_thread_wakes_the_loop(loop: EventLoop) -> None:
     loop.block()
-    with in_thread(after(0.05, partial(loop.post, lambda: loop.block(False)))):
+    pause = partial(time.sleep, 0.02)
+    # Each time it sleeps, and not only the first time.
+    with in_thread(chain(pause, partial(loop.post, int), pause, partial(loop.post, int), pause, partial(loop.block, False))):
         loop.run()
 
 
@@ -319,6 +321,42 @@ def test_fault_85_post_that_is_overtaken_by_a_closing_run(when: str, make_loop: 
     ended.set()
     thread.join()
     assert noted == (["ran", "accepted"] if when == "before" else ["refused"])
+
+
+def test_fault_85_post_that_is_overtaken_while_the_queue_is_dropped(make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second half of the post looks for its callback at the moment when that is in no queue."""
+    loop, noted = make_loop(), Noted()
+    second_half = loop._posted_unseen
+    queued, goes_on = threading.Event(), threading.Event()
+
+    def halved(action: Callable[[], object]) -> None:
+        queued.set()
+        goes_on.wait(10)
+        second_half(action)
+
+    def posts() -> None:
+        try:
+            loop.post(noted.note("ran"))
+            noted.append("accepted")
+        except LoopClosedError:
+            noted.append("refused")
+
+    class Posts(deque[Callable[[], object]]):
+        def popleft(self) -> Callable[[], object]:
+            action = super().popleft()
+            goes_on.set()
+            thread.join(0.1)
+            return action
+
+    monkeypatch.setattr(loop, "_posted_unseen", halved)
+    monkeypatch.setattr(loop, "_posts", Posts())
+    thread = threading.Thread(target=posts)
+    thread.start()
+    assert queued.wait(10)
+    with pytest.warns(ResourceWarning, match="1 post not run"):
+        loop.close()
+    thread.join()
+    assert noted == ["refused"]
 
 
 def test_fault_85_post_after_close_touches_no_descriptor(make_loop: MakeLoop) -> None:
