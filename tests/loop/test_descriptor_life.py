@@ -339,6 +339,7 @@ def test_waiter_is_told_at_once_when_its_number_is_reused(loop: EventLoop, stack
 
 @pytest.mark.parametrize("by", ["object", "file", "number"])
 def test_fault_05_close_with_a_live_duplicate(by: str, loop: EventLoop, stack: ExitStack) -> None:
+    loop.run()  # so that what it opens itself gets other numbers
     left, right = _pair(stack)
     duplicate = right.dup()
     stack.enter_context(duplicate)

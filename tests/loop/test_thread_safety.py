@@ -580,6 +580,57 @@ def test_signal_handler_that_interrupts_the_same_verbs_does_not_deadlock(loop: E
     other.close()
 
 
+class _HandledWithin:
+    """Stands in for the book's lock: a signal handler strikes when it is taken for the first time."""
+
+    def __init__(self, lock: Any, handler: Callable[[], object]) -> None:
+        self.lock = lock
+        self.handlers = [handler]
+
+    def __enter__(self) -> None:
+        self.lock.__enter__()
+        while self.handlers:
+            self.handlers.pop()()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.__exit__(*error)
+
+    def held_here(self) -> bool:
+        held: bool = self.lock.held_here()
+        return held
+
+
+@pytest.mark.parametrize("then", ["nothing", "removed in the handler", "removed afterwards", "replaced afterwards", "quit"])
+def test_watch_of_a_signal_handler_that_interrupts_the_same_verb_keeps_its_place(
+    then: str, loop: EventLoop, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop adds it, later; but not if it was removed or replaced before that."""
+    left, right = pair
+    noted = Noted()
+
+    def handler() -> None:
+        loop.add_write_watch(left, noted.note("handler", False))
+        if then == "removed in the handler":
+            assert loop.remove_write_watch(left) is True
+
+    monkeypatch.setattr(loop.book, "lock", _HandledWithin(loop.book.lock, handler))
+    loop.add_read_watch(right, print)
+    if then == "removed afterwards":
+        assert loop.remove_write_watch(left) is True
+        assert loop.remove_write_watch(left) is False
+    elif then == "replaced afterwards":
+        loop.add_write_watch(left, noted.note("replaced", False))
+    elif then == "quit":
+        loop.post(loop.quit)
+        loop.run()
+        assert loop.remove_write_watch(left) is False
+    for _ in range(3):
+        loop.step()
+    wanted = {"nothing": [("handler", "out")], "replaced afterwards": [("replaced", "out")]}
+    assert noted == wanted.get(then, [])
+    loop.remove_read_watch(right)
+
+
 def test_quit_and_close_from_a_signal_handler(make_loop: MakeLoop) -> None:
     for verb in ("quit", "close"):
         loop = make_loop()
