@@ -9,9 +9,9 @@ from __future__ import annotations
 import gc
 import socket
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,6 +54,7 @@ class Surroundings:
     def __init__(self) -> None:
         self.socket, self._peer = socket.socketpair()
         self.pools: list[Executor] = [ThreadPool(1), ThreadPoolExecutor(1)]
+        self.gate = threading.Event()
         self.other = EventLoop(debug=False)
         self.other.block()
         self._thread = threading.Thread(target=self.other.run)
@@ -84,9 +85,9 @@ def broken_row() -> Iterator[int]:
     raise ZeroDivisionError
 
 
-def slow_row() -> Iterator[int]:
-    time.sleep(0.005)
-    yield 1
+def endless_row() -> Iterator[int]:
+    while True:
+        yield 1
 
 
 def nothing(value: object) -> None:
@@ -168,8 +169,8 @@ _WAITS: dict[str, Callable[[Surroundings], Any]] = {
     "a choice": lambda at: await_choice(Meeting[int]().receiving(), after(60)),
     "a task": lambda at: a_sync(await_sleep, 0.001).await_result(),
     "a group": lambda at: in_a_group(),
-    "a thread": lambda at: await_task_in_thread(lambda: time.sleep(0.005)),
-    "another loop": lambda at: await_generator_in_event_loop(at.other, slow_row, nothing),
+    "a thread": lambda at: await_task_in_thread(partial(at.gate.wait, 10)),
+    "another loop": lambda at: await_generator_in_event_loop(at.other, endless_row, nothing),
 }
 
 _CASES |= {f"{name}, cancelled": lambda at, wait=wait: cancelled(lambda: wait(at)) for name, wait in _WAITS.items()}  # type: ignore[misc]
@@ -183,6 +184,9 @@ def test_what_goes_wrong_makes_no_cycle(at: Surroundings, case: str) -> None:
             yield from await_call(_CASES[case], at)
         except (ZeroDivisionError, TaskCancelled, TimeoutError, MeetingClosed):
             return
+        finally:
+            at.gate.set()
+            at.gate = threading.Event()
         pytest.fail("nothing went wrong")
 
     def often() -> Steps:

@@ -24,7 +24,6 @@ from eventsock import (
     await_yield,
     in_thread,
     run,
-    timeout,
 )
 from eventsock.workers.conveyor import Conveyor
 from eventsock.workers.jobs import Job
@@ -344,25 +343,12 @@ def test_a_cancelled_waiter_closes_the_generator_also_while_it_waits_for_room() 
     row = Row()
 
     def main() -> Steps:
-        with pytest.raises(TimeoutError), timeout(0.01):
-            yield from await_generator_in_thread(row, lambda number: time.sleep(0.0005))
-        yield from await_yield()
-
-    run(main)
-    assert row.closed.wait(10)
-
-
-def test_an_error_of_proc_closes_the_generator_also_while_it_waits_for_room() -> None:
-    row = Row()
-
-    def use(number: int) -> None:
+        task = a_sync(await_generator_in_thread, row, lambda number: None)
         assert row.full.wait(10)
-        time.sleep(0.01)  # it stands there by now
-        raise ZeroDivisionError
-
-    def main() -> Steps:
-        with pytest.raises(ZeroDivisionError):
-            yield from await_generator_in_thread(row, use)
+        time.sleep(0.01)  # the loop stands still, and the thread stands there by now
+        task.cancel()
+        with pytest.raises(TaskCancelled):
+            yield from task.await_result()
 
     run(main)
     assert row.closed.wait(10)
