@@ -85,6 +85,26 @@ def test_default_loop(default_loop_put_back: None) -> None:
         assert guest.loop is loop
 
 
+def test_former_guest_is_the_current_loop_again(loop: EventLoop) -> None:
+    with EventLoop() as second, Ledger(loop).attach():
+        with Ledger(second).attach():
+            assert running_event_loop() is second
+        assert running_event_loop() is loop
+        with Ledger(second).attach():
+            loop.close()
+        assert running_event_loop() is None
+
+
+def test_host_that_calls_after_another_thread_has_closed_the_loop(loop: EventLoop) -> None:
+    guest = Ledger(loop).attach()
+    thread = threading.Thread(target=loop.close)
+    thread.start()
+    thread.join()
+    guest.serve()
+    assert (guest.attached, running_event_loop()) == (False, None)
+    assert guest.taken()[-2:] == [None, "unwatch"]
+
+
 def test_no_loop() -> None:
     with pytest.raises(NoEventLoopError):
         Ledger()
