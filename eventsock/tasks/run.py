@@ -82,6 +82,8 @@ class _Farewell:
         self._left = 0
 
     def __call__(self, main: Task[Any]) -> None:
+        if self._loop.closed:
+            return  # which closes the others too
         self._dismiss()
         if self._left:
             self._loop.timeout_post(_GRACE, self._loop.quit, repeat=False)

@@ -165,6 +165,7 @@ def test_running_dry_names_who_waits_for_what() -> None:
         run(main)
     assert "waits for the result of task 'sender'" in str(caught.value)
     assert "task 'sender' waits for a receiver at" in str(caught.value)
+    assert not hasattr(caught.value, "__notes__"), "nothing else has gone wrong"
 
 
 def test_a_deadlock_is_not_hidden_by_what_fails_in_closing() -> None:
