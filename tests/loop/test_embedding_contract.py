@@ -181,10 +181,11 @@ def test_step_waits_as_long_as_told_and_not_longer_than_the_next_timeout(loop: E
     started = time.monotonic()
     loop.step(0.03)
     assert 0.03 <= time.monotonic() - started < 5
-    loop.timeout_post(0.03, print, repeat=False)
-    loop.step()
+    noted = Noted()
     started = time.monotonic()
-    loop.step(60)
+    loop.timeout_post(0.03, noted.note("fired"), repeat=False)
+    while not noted:
+        loop.step(60)
     assert 0.03 <= time.monotonic() - started < 5
 
 
