@@ -172,9 +172,11 @@ def test_time_limit_of_asyncio(run_main: RunMain) -> None:
 
 def test_shielded_task_lives_on(run_main: RunMain) -> None:
     async def main() -> object:
-        ours = a_sync(nap, "alive", 0.02)
+        answer: list[Callable[[str], object]] = []
+        ours = a_sync(await_callback, answer.append)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(as_awaitable(ours)), 0.001)
+        answer[0]("alive")
         return await as_awaitable(ours)
 
     assert run_main(main) == "alive"
@@ -383,25 +385,30 @@ def test_cancelled_task_cancels_what_it_awaits(run_main: RunMain) -> None:
 
 
 def test_second_cancel_does_not_wait_for_the_cleaning(run_main: RunMain) -> None:
-    async def slow() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            await asyncio.sleep(0.05)
-
-    def task() -> Steps:
-        yield from await_future(slow())
-
     async def main() -> None:
+        clean, cleaned = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await clean.wait()
+                cleaned.set()
+
+        def task() -> Steps:
+            yield from await_future(slow())
+
         ours = a_sync(task)
         await asyncio.sleep(0.002)
         ours.cancel("first")
         await asyncio.sleep(0.005)
         assert not ours.done
         ours.cancel("second")
-        await asyncio.sleep(0.005)
-        assert ours.done
-        await asyncio.sleep(0.06)
+        while not ours.done:
+            await asyncio.sleep(0.001)
+        assert not cleaned.is_set()
+        clean.set()
+        await cleaned.wait()
 
     run_main(main)
 
