@@ -159,7 +159,6 @@ class Stream(Input, Output):
             self._drained = False
             self._input.drop()
             self._tell(side)
-            self.gather = False  # what others put from now on is not to be found held at the end
             yield from self.await_flush()
             channel = self._channel
             if not isinstance(channel, socket.socket):

@@ -337,6 +337,24 @@ def test_who_writes_while_another_task_closes_is_refused_and_nothing_stays_held(
         run(body)
 
 
+def test_what_is_put_while_another_task_closes_has_arrived_or_is_told() -> None:
+    with streams(gather=True) as (stream, other):
+
+        def body() -> Steps:
+            filling = a_sync(stream.await_put_bytes, b"x" * 1_000_000)
+            closing = a_sync(stream.await_close)
+            yield from await_yield()
+            late = a_sync(told(lambda: stream.await_put_bytes(b"late"), StreamClosed))
+            data = yield from other.await_getall()
+            other.close()
+            for task in (filling, closing):
+                yield from task.await_result()
+            error = yield from late.await_result()
+            assert data == b"x" * 1_000_000 + (b"" if error else b"late")
+
+        run(body)
+
+
 def test_await_close_that_is_cancelled_has_closed() -> None:
     with stream_and_peer() as (stream, _):
 

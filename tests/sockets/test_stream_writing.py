@@ -455,9 +455,13 @@ def test_a_file_comes_too_late_for_an_output_that_is_over(how: str, file: Any) -
 def test_who_waits_when_the_output_is_over_is_told(how: str) -> None:
     with streams() as (stream, other):
 
+        def end() -> Steps:
+            yield from stream.await_put_eof()
+            assert not stream.unwritten
+
         def body() -> Steps:
             filling = a_sync(told(lambda: stream.await_put_bytes(b"x" * 1_000_000), BrokenPipeError))
-            ending = a_sync(told(stream.await_put_eof, StreamClosed))
+            ending = a_sync(told(lambda: a_sync(end).await_result(), StreamClosed))
             late = [
                 a_sync(told(lambda: stream.await_put_file(io.BytesIO(b"late")), StreamClosed)),
                 a_sync(told(lambda: stream.await_put_bytes(b"late"), StreamClosed)),
