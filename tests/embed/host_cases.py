@@ -220,7 +220,7 @@ def timeouts_are_not_early(host: Host) -> Steps:
         yield lambda: len(early) == 20
         assert min(early) >= 0
         if host.counts:
-            assert len(calls_of_host) <= 80, "the guest was called again and again for one deadline"
+            assert len(calls_of_host) <= 28, "the guest was called again and again for one deadline"
 
 
 @case
