@@ -559,6 +559,7 @@ class EventLoop(Verbs):
         self._stop()
         if here.loop is self:
             here.loop = None
+        self._wakeup.abandon()
         self._signals.abandon()
         self._guard.remove()
         self._wakeup.close()

@@ -41,7 +41,7 @@ class WakeupDescriptor:
     It has a socket pair of its own, from the first claim on; `adopt(fd, drain)` is asked to wait for it.
     """
 
-    __slots__ = ("_adopt", "_claims", "_closed", "_former", "_pair")
+    __slots__ = ("_adopt", "_claims", "_closed", "_former", "_pair", "_shared")
 
     def __init__(self, adopt: Callable[[int, Callable[[], object]], object]) -> None:
         self._adopt = adopt
@@ -49,6 +49,8 @@ class WakeupDescriptor:
         self._former = -1
         self._claims = 0
         self._closed = False
+        # Whether others know that the descriptor is one for all, and leave ours in its place.
+        self._shared = True
 
     def claim(self) -> None:
         """Main thread only. Whoever had the descriptor before gets our bytes passed on."""
@@ -96,9 +98,14 @@ class WakeupDescriptor:
             signal.set_wakeup_fd(found)
         if self._closed:
             self.close()
-        if found != ours:
+        if found != ours and self._shared:
             text = f"signal.set_wakeup_fd({found}) has replaced the event loop's descriptor while the loop used it; it is left as it is"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+    def abandon(self) -> None:
+        """In a forked child, before the claims are released: there it is no news that the descriptor is not ours any more."""
+        # From Python 3.12 on asyncio, once imported, takes it from whoever has it in each child.
+        self._shared = False
 
     def close(self) -> None:
         """Release the pair, or when the last claim goes: until then the system writes to it. Idempotent."""

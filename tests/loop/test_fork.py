@@ -148,6 +148,34 @@ def test_fault_97_child_can_have_a_loop_of_its_own(make_loop: MakeLoop) -> None:
     loop.run()
 
 
+_TAKEN = """
+import os, signal
+# As asyncio does from Python 3.12 on, for whoever has imported it.
+os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+from eventsock import EventLoop, LoopStateError
+
+loop = EventLoop()
+loop.add_signal_watch(signal.SIGUSR1, print)
+pids = []
+loop.post(lambda: pids.append(os.fork()))
+try:
+    loop.run()
+    told = "nothing"
+except LoopStateError as error:
+    told = str(error)
+if pids == [0]:
+    os._exit(0 if "parent process" in told else 1)
+assert os.waitpid(pids[0], 0)[1] == 0
+loop.close()
+"""
+
+
+def test_fault_97_others_who_take_the_wakeup_descriptor_in_a_child_do_not_leave_the_loop_half_forked(start_program: StartProgram) -> None:
+    program = start_program("-c", _TAKEN)
+    assert program.communicate(timeout=20) == ("", "")
+    assert program.returncode == 0
+
+
 def test_fault_97_nothing_of_the_child_wakes_the_parent(loop: EventLoop) -> None:
     def child() -> None:
         assert str(waker.fd) not in open_descriptors()
