@@ -22,7 +22,7 @@ from candidates import Candidate
 from harness import Sample, Settings, Skipped, Workload
 from results import Results
 
-FULL = Settings(seconds=0.6, warm_up=0.15, rounds=3, tries=3)
+FULL = Settings(seconds=0.4, warm_up=0.1, rounds=3, tries=2)
 QUICK = Settings(seconds=0.25, warm_up=0.1, rounds=3, tries=1)
 NOISE_LIMIT = 0.03  # of all cores, over the whole run
 DISTURBED = 0.08  # of all cores, in one sample: then it is taken again, in a run that is not quick
@@ -43,6 +43,7 @@ def main() -> None:
         sys.exit(f"nothing to do; the workloads are: {', '.join(workload.key for workload in ALL)}")
     whole = not (options.quick or options.only or options.candidates) and options.rounds >= FULL.rounds
     results = measured(plan, settings)
+    whole = whole and "Interrupted" not in results.about
     write(results, ALL, options.output or (environment.ROOT / "docs" if whole else environment.BUILD / "report"))
 
 
@@ -81,11 +82,15 @@ def measured(plan: list[tuple[Workload, list[Candidate]]], settings: Settings) -
     results = Results(about={"Command": "`python3 " + " ".join([os.path.relpath(sys.argv[0], environment.ROOT), *sys.argv[1:]]) + "`"})
     results.about |= {"Date": f"{datetime.now():%Y-%m-%d %H:%M}"} | environment.description()
     noise, start = Noise(), time.monotonic()
-    for number, (workload, candidates) in enumerate(plan, 1):
-        print(f"[{number}/{len(plan)}] {workload.family}: {workload.title}", flush=True)
-        for turn in range(settings.rounds):
-            for candidate in candidates:
-                take(workload, candidate, settings, results, turn)
+    number = 0
+    try:
+        for number, (workload, candidates) in enumerate(plan, 1):
+            print(f"[{number}/{len(plan)}] {workload.family}: {workload.title}", flush=True)
+            for turn in range(settings.rounds):
+                for candidate in candidates:
+                    take(workload, candidate, settings, results, turn)
+    except KeyboardInterrupt:
+        results.about["Interrupted"] = f"at workload {number} of {len(plan)}"
     results.about["Took"] = f"{time.monotonic() - start:.0f} seconds, {settings.rounds} round(s) of {settings.seconds} s"
     results.about |= noise.told()
     return results
