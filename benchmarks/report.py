@@ -11,6 +11,8 @@ from results import Results
 
 PEERS = ("C epoll", "uvloop streams", "asyncio streams", "asyncio", "uvloop", "import asyncio")
 
+_KEPT = ("met", "not measured")
+
 INTRODUCTION = """\
 # Benchmarks
 
@@ -51,6 +53,10 @@ def _bar(results: Results) -> Iterator[str]:
         " *Bare Python epoll* and *C epoll*: what a server reaches in the same line that is nothing but a loop around the system calls,"
         " in Python and in C: where such a server misses the bar, the interpreter or the machine leaves no room."
     )
+    reasons = [f"- {line.text}, {line.promise}: {line.why}" for line in bar.LINES if line.why and line.verdict(results) not in _KEPT]
+    if reasons:
+        yield "What is not met, and why:"
+        yield "\n".join(reasons)
 
 
 def _pictures(plots: Iterable[str]) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness import Workload
 
-from . import answers, connections, datagrams, echo, startup, tasks, threads, timers
+from . import answers, connections, datagrams, echo, relay, startup, tasks, threads, timers
 
 ALL: list[Workload] = [
-    workload for family in (echo, answers, connections, datagrams, tasks, timers, threads, startup) for workload in family.WORKLOADS
+    workload for family in (echo, answers, connections, datagrams, relay, tasks, timers, threads, startup) for workload in family.WORKLOADS
 ]
