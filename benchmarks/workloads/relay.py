@@ -32,7 +32,7 @@ def relaying(name: str, target: int) -> Iterator[int]:
         raise Skipped("is not installed")
     port = _free_port()
     commands = {
-        "socat": ["socat", f"TCP-LISTEN:{port},fork,reuseaddr,backlog=1024", f"TCP:127.0.0.1:{target}"],
+        "socat": ["socat", "-b65536", f"TCP-LISTEN:{port},fork,reuseaddr,nodelay,backlog=1024", f"TCP:127.0.0.1:{target},nodelay"],
         "eventsock relay": [str(environment.PYTHON), "-m", "eventsock", "relay", f"127.0.0.1:{port}", f"127.0.0.1:{target}"],
     }
     # A session of its own, so that all of socat's processes end with it.
