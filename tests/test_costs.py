@@ -132,8 +132,16 @@ def exchange(sock: socket.socket, count: int) -> Steps:
                 pass
 
 
-@pytest.mark.parametrize("server", [by_stream, by_lines])
-def test_message_costs_one_receive_and_one_send_and_nothing_is_registered(server: Any, ends: Any) -> None:
+@pytest.mark.parametrize(
+    ("server", "calls"),
+    [
+        (by_stream, {"recv": MESSAGES, "send": MESSAGES}),
+        (by_lines, {"recv": MESSAGES, "send": MESSAGES}),
+        # Nothing is kept between two calls on a bare socket, so each tries first.
+        (by_socket, {"recv": 2 * MESSAGES, "send": MESSAGES, "in vain": MESSAGES}),
+    ],
+)
+def test_message_registers_nothing_and_costs_one_receive_and_one_send(server: Any, calls: dict[str, int], ends: Any) -> None:
     counting, client = ends
     selector = CountingSelector()
 
@@ -145,28 +153,7 @@ def test_message_costs_one_receive_and_one_send_and_nothing_is_registered(server
         yield from exchange(client, MESSAGES)
         # Interest outlives a wait, and a short read says that the socket is empty.
         assert [selector.calls[name] for name in ("add", "change", "remove")] == [0, 0, 0]
-        assert counting.calls == {"recv": MESSAGES, "send": MESSAGES}
-        client.close()
-        yield from echo.await_result()
-
-    with EventLoop(selector=selector) as loop:
-        a_sync(main, loop=loop)
-        loop.run()
-
-
-def test_message_on_a_bare_socket_registers_nothing_either(ends: Any) -> None:
-    """Nothing is kept between two calls, so each tries first; but the interest is."""
-    counting, client = ends
-    selector = CountingSelector()
-
-    def main() -> Steps:
-        echo = a_sync(by_socket, counting)
-        yield from exchange(client, 1)
-        selector.calls.clear()
-        counting.calls.clear()
-        yield from exchange(client, MESSAGES)
-        assert [selector.calls[name] for name in ("add", "change", "remove")] == [0, 0, 0]
-        assert counting.calls == {"recv": 2 * MESSAGES, "send": MESSAGES, "in vain": MESSAGES}
+        assert counting.calls == calls
         client.close()
         yield from echo.await_result()
 

@@ -29,6 +29,7 @@ def get_current() -> Task[Any] | None:
 
 def current_task(what: str = "an await_ procedure") -> Task[Any]:
     """The task whose code is running. `LoopStateError`: there is none."""
+    # As `get_current`, without the call: this is asked at nearly every await.
     loop = here.loop
     task: Task[Any] | None = None if loop is None else loop.current
     if task is None or task.waits_for is not None:
