@@ -32,6 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 _FDS = "/proc/self/fd"
 _LOOPS = "eventsock.loop.current"
+_KNOWN = "eventsock.loop.fork"
 _FAILURE = pytest.StashKey[BaseException]()
 
 # A slow machine is no fault of the code, and what hangs is caught by the time limit of the test.
@@ -63,6 +64,7 @@ def leaves_no_trace(request: pytest.FixtureRequest) -> Iterator[None]:
     if failure is not None:
         _let_go(failure)
     else:
+        request.node.funcargs.clear()  # the fixtures have ended, but pytest keeps what they gave until later
         gc.collect()
     complaints = before.compare()
     if complaints and failure is None:
@@ -76,6 +78,7 @@ class _Traces:
         self.descriptors = _descriptors()
         self.threads = _threads()
         self.children = _has_children()
+        self.loops = {id(loop) for loop in _loops()}
         self.switches = [read() for read, _ in _SWITCHES]
 
     def compare(self) -> list[str]:
@@ -89,6 +92,9 @@ class _Traces:
         found += [f"descriptor {fd} was closed: {what}" for fd, what in sorted(self.descriptors.items() - now.items())]
         if _has_children() > self.children:
             found.append("a child process was left behind")
+        if any(id(loop) not in self.loops for loop in _loops()):
+            gc.collect()  # a thread that has only just ended may have held it
+        found += [f"{loop!r} is still held by somebody" for loop in _loops() if id(loop) not in self.loops]
         for (read, put_back), was in zip(_SWITCHES, self.switches, strict=True):
             if (value := read()) != was:
                 found.append(f"{read.__name__} was {was!r} and is {value!r}")
@@ -116,6 +122,11 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def _loops() -> list[Any]:
+    """Every loop that somebody holds."""
+    return sys.modules[_KNOWN].known() if _KNOWN in sys.modules else []
 
 
 def signal_handlers() -> list[Any]:

@@ -31,6 +31,7 @@ _CASES = {
     "directory": ("getcwd was", "os.chdir('/')"),
     "default_loop": ("default_event_loop was None and is", "current._default = own"),
     "current_loop": ("loop_of_this_thread was None and is", "current.here.loop = own"),
+    "held_loop": ("<EventLoop closed: empty> is still held by somebody", "loop = eventsock.EventLoop(); loop.close(); held.append(loop)"),
     "warning": ("UserWarning: mind this", "warnings.warn('mind this')"),
     "unclosed": ("unclosed <socket", "socket.socket()"),
     "unclosed_in_a_knot": ("unclosed <socket", "knot = [socket.socket()]; knot.append(knot)"),
@@ -44,8 +45,10 @@ _CASES = {
 _HEAD = """
 import os, resource, signal, socket, subprocess, sys, threading, time, warnings
 import hypothesis, hypothesis.strategies
+import eventsock
 from eventsock.loop import current
 kept = []
+held = []
 numbers = []
 never = threading.Event()
 own = socket.socket()

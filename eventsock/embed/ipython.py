@@ -26,6 +26,10 @@ class _Prompt(Protocol):
     def fileno(self) -> int: ...
 
 
+def _return_at_once(prompt: _Prompt) -> None:
+    pass
+
+
 class IPythonGuest(Guest):
     """A loop that terminal IPython steps while it waits for input. During a cell it stands still."""
 
@@ -46,11 +50,16 @@ class IPythonGuest(Guest):
         pt_inputhooks.register(_GUI, self._wait_for_input)
         self._shell.enable_gui(_GUI)
         if getattr(self._shell, "active_eventloop", None) != _GUI:
+            self.unwatch(fd)
             raise LoopStateError("this IPython has no input hooks (--simple-prompt?): run the loop in a LoopThread")
 
     def unwatch(self, fd: int) -> None:
+        from IPython.terminal import pt_inputhooks
+
         if getattr(self._shell, "active_eventloop", None) == _GUI:
             self._shell.enable_gui(None)
+        # IPython takes no hook back, and would hold the loop with ours for ever.
+        pt_inputhooks.register(_GUI, _return_at_once)
 
     def alarm(self, seconds: float | None) -> None:
         """The hook asks for the deadline each time it waits."""
