@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
@@ -45,11 +46,14 @@ def a_sync(waitable: Callable[..., Any], *args: Any, loop: EventLoop | None = No
     if name is None:
         name = getattr(waitable, "__qualname__", None) or _name_of(waitable)
     task: Task[Any] = TimedTask(found, name, caller_of(sys._getframe(1))) if found.debug else kinds.usual(found, name, None)
-    if found.in_turn and found is running:
-        task.start(waitable, args)
-    else:
-        outside_a_turn(task, lambda: task.start(waitable, args))
-    return task
+    try:
+        if found.in_turn and found is running:
+            task.start(waitable, args)
+        else:
+            outside_a_turn(task, partial(task.start, waitable, args))
+        return task
+    finally:
+        del task  # the frame of a plain function that fails leads back to this one, and the task has the error
 
 
 def start_task(
@@ -67,11 +71,14 @@ def start_task(
         name = _name_of(waitable)
     task: Task[Any] = TimedTask(loop, name, caller_of(sys._getframe(1))) if loop.debug else kinds.usual(loop, name, None)
     task.owner = owner
-    if loop.in_turn and loop is running:
-        task.start(waitable, args)
-    else:
-        outside_a_turn(task, lambda: task.start(waitable, args))
-    return task
+    try:
+        if loop.in_turn and loop is running:
+            task.start(waitable, args)
+        else:
+            outside_a_turn(task, partial(task.start, waitable, args))
+        return task
+    finally:
+        del task  # as in `a_sync`
 
 
 def _name_of(waitable: Callable[..., Any]) -> str:

@@ -51,20 +51,24 @@ def await_choice(*operations: Operation[Any]) -> Generator[Any, Any, Any]:
     task = get_current()
     if task is None or task.waits_for is not None:
         task = current_task("await_choice()")
-    if task.eager >= BUDGET:
-        yield TURN
-    for operation in operations:
-        if not isinstance(operation, Operation):
-            raise _no_operation(operation)
-        operation.check(task)
-    for operation in operations:
-        if (result := operation.attempt(task)) is not NOT_YET:
-            task.eager += 1
-            return result
-    wait = Choosing(operations, task)
-    del task  # see `Choosing`
-    yield SUSPENDED
-    return wait.result()
+    operation: Any = None
+    try:
+        if task.eager >= BUDGET:
+            yield TURN
+        for operation in operations:
+            if not isinstance(operation, Operation):
+                raise _no_operation(operation)
+            operation.check(task)
+        for operation in operations:
+            if (result := operation.attempt(task)) is not NOT_YET:
+                task.eager += 1
+                return result
+        wait = Choosing(operations, task)
+        del task  # see `Choosing`
+        yield SUSPENDED
+        return wait.result()
+    finally:
+        del operation, operations  # see `Operation`
 
 
 def _no_operation(thing: object) -> TypeError:
@@ -188,7 +192,10 @@ class _Finished(Operation[T]):
             raise LoopStateError(f"{task} cannot wait for {whose}")
 
     def attempt(self, task: Task[Any]) -> T | NotYet:
-        return self._task.result() if self._task.done else NOT_YET
+        try:
+            return self._task.result() if self._task.done else NOT_YET
+        finally:
+            del self
 
     def block(self, arm: Arm) -> None:
         self._task.watch(arm.wake)
@@ -197,7 +204,10 @@ class _Finished(Operation[T]):
         self._task.unwatch(arm.wake)
 
     def wrap(self, raw: Any) -> T:
-        return self._task.result()
+        try:
+            return self._task.result()
+        finally:
+            del self
 
     def __str__(self) -> str:
         return f"the result of {self._task}"

@@ -98,6 +98,7 @@ class Driver(Generic[T]):
             if isinstance(error, StopIteration):  # as PEP 479 has it for generators
                 error, error.__cause__ = RuntimeError(f"{self} raised StopIteration"), error
             self._failed(error, True)
+            del self  # see `_wake`
             return
         body = steps = made
         if type(made) is not GeneratorType:

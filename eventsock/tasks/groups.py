@@ -58,11 +58,14 @@ class TaskGroup:
         """
         parent = self._bind("TaskGroup.a_sync()")
         task = start_task(waitable, args, self._child_ended, name, parent.loop)
-        if not task.done:
-            self._children[task] = None
-            if self._cancel is not None:
-                task.cancel_by(*self._cancel)
-        return task
+        try:
+            if not task.done:
+                self._children[task] = None
+                if self._cancel is not None:
+                    task.cancel_by(*self._cancel)
+            return task
+        finally:
+            del task  # see the function `a_sync`
 
     def cancel(self, reason: object = None) -> None:
         """Cancel all tasks of the group; those who await it go on when they have ended. Loop thread."""

@@ -38,6 +38,9 @@ class Operation(Generic[T_co]):
     `in_thread(thunk)`; a `T` is what it gives.
     """
 
+    # An error that an operation gives may belong to what the operation names: a task keeps its own. So the frames that its trace
+    # leads through let go of the operation, or it would be a cycle.
+
     __slots__ = ()
 
     def check(self, task: Task[Any]) -> None:
@@ -69,16 +72,19 @@ class Operation(Generic[T_co]):
     def await_(self) -> Generator[Any, Any, T_co]:
         """Wait until it happens; its result. A choice of one."""
         task = current_task("operation.await_()")
-        if task.eager >= BUDGET:
-            yield TURN
-        self.check(task)
-        if (result := self.attempt(task)) is not NOT_YET:
-            task.eager += 1
-            return result  # type: ignore[return-value]
-        wait = Choosing((self,), task)
-        del task  # see `Choosing`
-        yield SUSPENDED
-        return wait.result()  # type: ignore[no-any-return]
+        try:
+            if task.eager >= BUDGET:
+                yield TURN
+            self.check(task)
+            if (result := self.attempt(task)) is not NOT_YET:
+                task.eager += 1
+                return result  # type: ignore[return-value]
+            wait = Choosing((self,), task)
+            del task  # see `Choosing`
+            yield SUSPENDED
+            return wait.result()  # type: ignore[no-any-return]
+        finally:
+            del self  # see `Operation`
 
 
 class _Mapped(Operation[U]):
@@ -94,8 +100,11 @@ class _Mapped(Operation[U]):
         self._inner.check(task)
 
     def attempt(self, task: Task[Any]) -> U | NotYet:
-        value = self._inner.attempt(task)
-        return value if isinstance(value, NotYet) else self._f(value)
+        try:
+            value = self._inner.attempt(task)
+            return value if isinstance(value, NotYet) else self._f(value)
+        finally:
+            del self  # see `Operation`
 
     def block(self, arm: Arm) -> None:
         self._inner.block(arm)
@@ -104,7 +113,10 @@ class _Mapped(Operation[U]):
         self._inner.undo(arm)
 
     def wrap(self, raw: Any) -> U:
-        return self._f(self._inner.wrap(raw))
+        try:
+            return self._f(self._inner.wrap(raw))
+        finally:
+            del self
 
     def __str__(self) -> str:
         return str(self._inner)
@@ -194,7 +206,11 @@ class Choosing:
     def result(self) -> Any:
         """What the winner gives. Runs in the task, once."""
         del self.task
-        return self._winner.wrap(self._raw)
+        self._operations = ()
+        try:
+            return self._winner.wrap(self._raw)
+        finally:
+            del self._winner
 
     def __str__(self) -> str:
         return " or ".join(map(str, self._operations))

@@ -40,6 +40,7 @@ from eventsock import (
     await_task_in_thread_pool,
     await_timeout,
     await_yield,
+    finished,
     in_thread,
     run,
     timeout,
@@ -112,6 +113,16 @@ async def in_a_block() -> None:
         await await_sleep(60)
 
 
+def in_a_group_at_once() -> Steps:
+    group = TaskGroup()
+    group.a_sync(fails)
+    yield from group.await_all()
+
+
+async def failing_at_once() -> None:
+    raise ZeroDivisionError
+
+
 def in_limits(wait: Callable[[], Any]) -> Steps:
     with timeout(60), timeout(0), timeout(60):
         yield from wait()
@@ -140,12 +151,22 @@ def closed_meanwhile() -> Steps:
 # How each wait ends with an error.
 _CASES: dict[str, Callable[[Surroundings], Any]] = {
     "a task": lambda at: a_sync(failing).await_result(),
+    "a task that has failed before": lambda at: a_sync(fails).await_result(),
+    "a task as an operation": lambda at: await_choice(after(60), finished(a_sync(failing))),
+    "a task as the only operation": lambda at: finished(a_sync(failing)).await_(),
+    "a task whose result is mapped": lambda at: await_choice(finished(a_sync(failing)).map(nothing), after(60)),
+    "a function of a result": lambda at: await_choice(finished(a_sync(await_yield)).map(fails), after(60)),
+    "a task that has failed before, as an operation": lambda at: await_choice(finished(a_sync(fails)), after(60)),
+    "a task that has failed before, as the only operation": lambda at: finished(a_sync(fails)).await_(),
+    "a task that has failed before, mapped": lambda at: await_choice(finished(a_sync(fails)).map(nothing), after(60)),
     "a post": lambda at: await_task(fails),
     "a timeout": lambda at: await_timeout(0, fails),
     "a generator": lambda at: await_generator(broken_row, nothing),
     "its procedure": lambda at: await_generator([1], fails),
     "a callback": lambda at: await_callback(lambda resume: resume.throw(ZeroDivisionError())),
+    "a coroutine that has failed before": lambda at: a_sync(failing_at_once).await_result(),
     "a group": lambda at: in_a_group(),
+    "a group in which a function fails": lambda at: in_a_group_at_once(),
     "a block": lambda at: in_a_block(),
     "a meeting": lambda at: closed_meanwhile(),
     "a thread": lambda at: await_task_in_thread(fails),
