@@ -412,6 +412,8 @@ class EventLoop(Verbs):
             try:
                 self._on_error(error, where)
             except BaseException as worse:
+                if worse.__context__ is None and worse is not error:
+                    worse.__context__ = error  # who reports an error some time after it was caught has no context to give
                 self._leave_with(worse)
             return
         if not always_leaves:

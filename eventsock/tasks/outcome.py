@@ -22,12 +22,16 @@ def attempt(work: Callable[..., Any], *args: Any) -> Outcome:
         return False, error
 
 
-def unwrap(outcome: Outcome) -> Any:
-    """The value, or the error raised."""
+def unwrap(outcome: Outcome, handler: Callable[[BaseException], Any] | None = None) -> Any:
+    """The value, or the error raised, or given to `handler`, whose result it is then and in whose own error it is the context."""
     good, value = outcome
     if good:
         return value
     try:
         raise value
+    except BaseException:
+        if handler is None:
+            raise
+        return handler(value)
     finally:
         del value, outcome

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from ..errors import LoopStateError
-from ..tasks.outcome import Outcome
+from ..tasks.outcome import Outcome, unwrap
 from ..tasks.states import SUSPENDED, TURN
 from ..tasks.task import Task, current_task
 from ..tasks.thunks import Values, checked_callable, values_of
@@ -182,15 +182,10 @@ def await_values(
             proc(parcel[1])
     finally:
         conveyor.leave()
-    good, value = parcel
-    del parcel
-    if not good:
-        try:
-            if handler is None:
-                raise value
-            handler(value)
-        finally:
-            del value  # see `outcome`
+    try:
+        unwrap(parcel, handler)
+    finally:
+        del parcel  # see `outcome`
 
 
 def produce(conveyor: Conveyor, generator: Values[Any]) -> None:

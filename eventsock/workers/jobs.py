@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 from ..errors import LoopStateError
-from ..tasks.outcome import Outcome
+from ..tasks.outcome import Outcome, unwrap
 from ..tasks.states import SUSPENDED
 from ..tasks.task import Task, current_task
 from ..tasks.thunks import checked_callable
@@ -130,14 +130,10 @@ def await_answer(what: str, text: str, begin: Callable[[Job], object], handler: 
         begin(job)
         task.waits_for = job
         del task  # see `outcome`
-        good, value = yield SUSPENDED
+        outcome = yield SUSPENDED
     finally:
         job.leave()
-    if good:
-        return value
     try:
-        if handler is not None:
-            return handler(value)
-        raise value
+        return unwrap(outcome, handler)
     finally:
-        del value
+        del outcome

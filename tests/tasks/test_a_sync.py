@@ -256,6 +256,17 @@ def test_the_second_of_two_tasks_fails_before_it_is_awaited() -> None:
         run(main)
 
 
+def test_an_error_of_on_error_shows_the_first_error_as_its_context() -> None:
+    def handler(error: BaseException, where: str) -> None:
+        raise KeyError("in the handler")
+
+    with EventLoop(on_error=handler) as loop:
+        loop.post(lambda: a_sync(fails_at_once))
+        with pytest.raises(KeyError) as caught:
+            loop.run()
+    assert str(caught.value.__context__) == "at once"
+
+
 def test_on_error_gets_the_first_error_once() -> None:
     seen: list[tuple[str, str]] = []
     with EventLoop(on_error=lambda error, where: seen.append((str(error), where))) as loop:

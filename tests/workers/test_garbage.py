@@ -171,6 +171,8 @@ _CASES: dict[str, Callable[[Surroundings], Any]] = {
     "a meeting": lambda at: closed_meanwhile(),
     "a thread": lambda at: await_task_in_thread(fails),
     "a thread as an operation": lambda at: await_choice(after(60), in_thread(fails)),
+    "a handler of a thread's error": lambda at: await_task_in_thread(fails, fails),
+    "a handler of the error of a row": lambda at: await_generator_in_thread(broken_row, nothing, fails),
     "a generator in a thread": lambda at: await_generator_in_thread(broken_row, nothing),
     "its procedure in the task": lambda at: await_generator_in_thread([1, 2], fails),
     "a pool": lambda at: await_task_in_thread_pool(at.pools[0], fails),

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -112,6 +113,39 @@ def test_any_error_is_raised_at_the_await(error: type[BaseException]) -> None:
 
     # A StopIteration cannot leave a generator as it is.
     assert run(main) == (StopIteration if error is StopIteration else "raised here")
+
+
+def fails_in_a_row() -> Iterator[int]:
+    yield 1
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "await_with",
+    [
+        lambda handler: await_task_in_thread(fails, handler),
+        lambda handler: await_generator_in_thread(fails_in_a_row, int, handler),
+    ],
+    ids=["a value", "a row"],
+)
+def test_an_error_of_the_handler_shows_the_workers_error_as_its_context(await_with: Callable[[Any], Any]) -> None:
+    def handler(error: BaseException) -> None:
+        try:
+            raise LookupError
+        except LookupError:
+            raise KeyError
+
+    def main() -> Steps:
+        with pytest.raises(KeyError) as caught:
+            yield from await_with(handler)
+        lookup = caught.value.__context__
+        assert isinstance(lookup, LookupError)
+        worker = lookup.__context__
+        assert isinstance(worker, ZeroDivisionError)
+        assert worker.__context__ is None
+        assert "in fails" in "".join(format_exception(worker))
+
+    run(main)
 
 
 def test_the_handler_runs_in_the_loops_thread_and_answers() -> None:
