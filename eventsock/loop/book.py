@@ -54,10 +54,12 @@ class Book:
     """
 
     __slots__ = (
+        "_haunted",
         "_suspects",
         "armed",
         "check_at",
         "dismissed",
+        "doubtful",
         "left",
         "lock",
         "own",
@@ -86,16 +88,26 @@ class Book:
         self.left: set[int] = set()
         self.check_at = _TRUST
         self._suspects: set[int] = set()
+        # The numbers that were closed unannounced since the selector was new: it may go on reporting the files that had them.
+        self.doubtful: set[int] = set()
+        # Whether one of the loop's own descriptors has got such a number.
+        self._haunted = False
 
     def adopt(self, fd: int, proc: Callable[[], object], *, once: bool = False) -> None:
         """Call `proc()` when `fd` is readable, for the life of the loop. `once`: it need not be drained, where the poller can do that."""
         mask = IN | (self.poller.edge if once else 0)
         with self.lock:
             known = self.table.get(fd)
-            if known is not None:
-                self.discard(known)  # closed unannounced: the number is ours now
+            if known is not None:  # closed unannounced: the number is ours now
+                if known.mask:
+                    self.doubtful.add(fd)
+                self.discard(known)
             self.poller.add(fd, mask)
             self.own[fd] = mask, proc
+            if fd in self.doubtful:
+                # To begin anew is left to the loop's thread, which may be asking the selector just now.
+                self._haunted = True
+                self.check_at = self.turn
 
     # Finding
 
@@ -247,6 +259,8 @@ class Book:
         with self.lock:
             self.poller.renew()
             self.rebuilds += 1
+            self.doubtful.clear()
+            self._haunted = False
             for fd, (mask, _) in self.own.items():
                 self.poller.add(fd, mask)
             for descriptor in list(self.table.values()):
@@ -264,7 +278,7 @@ class Book:
         # A number that was closed while a duplicate lives on, and is in use again: then each event of the former file is taken for
         # one of the new, and only the new file itself can tell.
         denied = _denied(fired)
-        if denied & self._suspects:
+        if self._haunted or denied & self._suspects:
             denied.clear()
             self.rebuild()
         self._suspects = denied

@@ -211,6 +211,7 @@ class Descriptor:
                 return
             except FileNotFoundError:
                 # The file that was registered is gone and the number means another one: who waits for the old one waits in vain.
+                self.book.doubtful.add(self.fd)
                 self.born = self.book.turn
                 self.book.dismiss(self.read)
                 self.book.dismiss(self.write)
@@ -238,7 +239,7 @@ class Descriptor:
             except OSError:
                 # Not registered under this number any more, so it was closed unannounced. If a duplicate lives on, the system
                 # goes on reporting it and no call by number can stop that; the stray event will say so.
-                pass
+                book.doubtful.add(self.fd)
 
     @property
     def in_use(self) -> bool:

@@ -471,6 +471,38 @@ def test_fault_05_ghost_under_a_number_in_use_again(has_epoll: bool, make_loop: 
     assert len(calls) < 3000
 
 
+@pytest.mark.parametrize("known", ["watched", "discarded", "reused"])
+def test_fault_05_ghost_under_a_number_of_the_loops_own(known: str, has_epoll: bool, make_loop: MakeLoop, stack: ExitStack) -> None:
+    """What the loop opens itself gets the number of a ghost, whose events it would take for its own, again and again."""
+    if not has_epoll:
+        pytest.skip("poll and select ask by number")
+    loop = make_loop()
+    if known != "watched" and not isinstance(loop.book.poller, EpollSelector):
+        pytest.skip("only our own selector says that a number means another file")
+    left, right = _pair(stack)
+    stack.enter_context(right.dup())
+    loop.add_read_watch(right, print)
+    fd = right.fileno()
+    right.close()
+    if known == "discarded":
+        loop.remove_read_watch(right)
+    elif known == "reused":
+        _, again = _pair_with_number(stack, fd)
+        loop.add_read_watch(again, print)
+        loop.remove_read_watch(again)
+        again.close()
+    left.send(b"x")
+    loop.add_signal_watch(signal.SIGUSR1, print)
+    assert fd in loop.book.own
+    loop.block()
+    turns = loop.statistics().turns
+    loop.timeout_post(0.05, loop.quit)
+    loop.run()
+    assert loop.statistics().turns - turns < 20
+    assert loop.statistics().selector_rebuilds == 1
+    loop.block(False)
+
+
 def test_truthful_selector_is_not_rebuilt(loop: EventLoop, pair: Pair) -> None:
     left, right = pair
     left.send(b"x")
