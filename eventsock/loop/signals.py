@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import LoopStateError
 from .checks import checked_callable
@@ -43,6 +43,9 @@ class WakeupDescriptor:
 
     __slots__ = ("_adopt", "_claims", "_closed", "_former", "_pair", "_shared")
 
+    # Those that have a claim. The system knows only the last one, and each the one before it.
+    _claimed: ClassVar[list[WakeupDescriptor]] = []
+
     def __init__(self, adopt: Callable[[int, Callable[[], object]], object]) -> None:
         self._adopt = adopt
         self._pair: tuple[socket.socket, socket.socket] | None = None
@@ -57,6 +60,7 @@ class WakeupDescriptor:
         if self._claims == 0:
             # A full pipe wakes as well as one more byte would.
             self._former = signal.set_wakeup_fd(self.prepare(), warn_on_full_buffer=False)
+            self._claimed.append(self)
         self._claims += 1
 
     def prepare(self) -> int:
@@ -93,12 +97,19 @@ class WakeupDescriptor:
             return
         ours, former = self.prepare(), self._former
         self._former = -1
+        self._claimed.remove(self)
+        replaced = False
         found = signal.set_wakeup_fd(former)
         if found != ours:
             signal.set_wakeup_fd(found)
+            # Whoever claimed it after us must not give it back to us, whose number is a stranger's by then.
+            later = [each for each in self._claimed if each._former == ours]
+            for each in later:
+                each._former = former
+            replaced = not later
         if self._closed:
             self.close()
-        if found != ours and self._shared:
+        if replaced and self._shared:
             text = f"signal.set_wakeup_fd({found}) has replaced the event loop's descriptor while the loop used it; it is left as it is"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
 
@@ -171,10 +182,11 @@ class SignalWatches:
 
     def _restore(self, signum: int) -> None:
         former = self._former.pop(signum)
-        if signal.getsignal(signum) == self._handle:
-            # None: a handler that was not set from Python, so Python cannot set it again either.
-            signal.signal(signum, signal.SIG_DFL if former is None else former)
+        _give_back(signum, self._handle, former)
         self._wakeup.release()
+        below = _owner(former)
+        if below is not None and signum not in below._procs:
+            below._restore(signum)  # dropped in another thread, while it was not its turn
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if signum in self._leaving:
@@ -192,6 +204,25 @@ class SignalWatches:
 
     def __len__(self) -> int:
         return len(self._procs)
+
+
+def _owner(handler: Handler) -> SignalWatches | None:
+    owner = getattr(handler, "__self__", None)
+    return owner if isinstance(owner, SignalWatches) else None
+
+
+def _give_back(signum: int, ours: Handler, former: Handler) -> None:
+    """Put `former` in the place of our handler: where it is set, or where a loop that came later would set it again."""
+    handler = signal.getsignal(signum)
+    if handler == ours:
+        # None: a handler that was not set from Python, so Python cannot set it again either.
+        signal.signal(signum, signal.SIG_DFL if former is None else former)
+        return
+    while (later := _owner(handler)) is not None:
+        handler = later._former.get(signum)
+        if handler == ours:
+            later._former[signum] = former
+            return
 
 
 def _check(signum: int) -> None:
@@ -234,15 +265,15 @@ class InterruptGuard:
         """Give SIGINT back, if nobody else took it meanwhile. Last of all: from then on Ctrl-C is raised anywhere. Idempotent."""
         if not self._installed:
             return
-        self._installed = False
         try:
             self._wakeup.release()
         finally:
-            if signal.getsignal(signal.SIGINT) == self._handle:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            _give_back(signal.SIGINT, self._handle, signal.default_int_handler)
+            self._installed = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self.seen and not self.leaving:
+        # Not installed: somebody had another handler meanwhile, and has put back what was there before.
+        if not self._installed or (self.seen and not self.leaving):
             raise KeyboardInterrupt
         self.seen = True
         self._interrupt()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import selectors
 import signal
 import socket
 import sys
@@ -106,6 +108,26 @@ def test_error_of_a_task_leaves_close(make_loop: MakeLoop) -> None:
         loop.close()
     assert loop.closed
     loop.close()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_selector_that_cannot_be_closed_keeps_no_other_descriptor_open(running: bool) -> None:
+    class Broken(selectors.SelectSelector):
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.EIO, "broken")
+
+    before = open_descriptors()
+    loop = EventLoop(selector=Broken())
+    loop.run()
+    with pytest.raises(OSError, match="broken"):
+        if running:
+            loop.post(loop.close)
+            loop.run()
+        else:
+            loop.close()
+    assert open_descriptors() == before
+    assert loop.closed
 
 
 def test_close_is_idempotent(make_loop: MakeLoop) -> None:

@@ -143,6 +143,25 @@ def test_handler_set_while_the_loop_runs_stays(loop: EventLoop) -> None:
         signal.signal(signal.SIGINT, former)
 
 
+def test_ctrl_c_lives_on_after_a_watch_on_it_that_outlived_its_run(loop: EventLoop) -> None:
+    loop.post(lambda: loop.add_signal_watch(signal.SIGINT, print))
+    loop.run()
+    assert loop.remove_signal_watch(signal.SIGINT) is True
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_lives_on_after_a_handler_that_outlived_its_run(loop: EventLoop) -> None:
+    former = Noted()
+    loop.post(lambda: former.append(signal.signal(signal.SIGINT, lambda *told: None)))
+    loop.run()
+    signal.signal(signal.SIGINT, former[0])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _interrupt()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_handler_comes_back_after_each_run(loop: EventLoop) -> None:
     for _ in range(3):
         loop.run()

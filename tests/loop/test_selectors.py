@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import selectors
@@ -319,6 +320,25 @@ def test_loop_owns_its_selector() -> None:
     with EventLoop(selector=selector):
         pass
     assert selector.get_map() is None
+
+
+def test_renewed_without_a_descriptor_to_spare_it_begins_again_all_the_same(pair: Pair) -> None:
+    left = [1]
+
+    class Scarce(selectors.SelectSelector):
+        def __new__(cls) -> Scarce:
+            if not left:
+                raise OSError(errno.EMFILE, "no descriptor left")
+            left.clear()
+            return super().__new__(cls)
+
+    poller = poller_for(Scarce())
+    poller.add(pair[1].fileno(), 4)
+    poller.renew()
+    assert poller.poll(0) == []
+    poller.add(pair[1].fileno(), 4)
+    assert poller.poll(0) == [(pair[1].fileno(), 4)]
+    poller.close()
 
 
 def test_poller_of_a_forked_child_touches_nothing() -> None:

@@ -333,6 +333,39 @@ def test_handlers_come_back_although_another_thread_drops_the_watch(ending: str,
         signal.signal(signal.SIGUSR1, former)
 
 
+@pytest.mark.parametrize("ends_first", [0, 1, 2])
+def test_fault_94_and_95_several_loops_watch_a_signal_and_end_in_any_order(ends_first: int, make_loop: MakeLoop) -> None:
+    noted = Noted()
+    former = signal.signal(signal.SIGUSR1, noted.note("former"))
+    try:
+        loops = [make_loop() for _ in range(3)]
+        for number, loop in enumerate(loops):
+            loop.add_signal_watch(signal.SIGUSR1, noted.note(number))
+        loops.pop(ends_first).close()
+        _kill()
+        until(loops[-1], lambda: noted)
+        assert noted == [(1 if ends_first == 2 else 2, signal.SIGUSR1)]
+        for loop in loops:
+            loop.close()
+        assert _wakeup_fd() == -1
+        _kill()
+        assert noted[1][:2] == ("former", signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
+def test_handler_comes_back_although_another_thread_drops_the_watch_of_an_earlier_loop(make_loop: MakeLoop) -> None:
+    former = signal.getsignal(signal.SIGUSR1)
+    earlier, later = make_loop(), make_loop()
+    earlier.add_signal_watch(signal.SIGUSR1, print)
+    later.add_signal_watch(signal.SIGUSR1, print)
+    with in_thread(earlier.close):
+        pass
+    assert later.remove_signal_watch(signal.SIGUSR1) is True
+    assert signal.getsignal(signal.SIGUSR1) == former
+    assert _wakeup_fd() == -1
+
+
 def test_watch_set_again_before_the_main_thread_could_take_it_back(make_loop: MakeLoop) -> None:
     loop, noted = make_loop(), Noted()
     loop.add_signal_watch(signal.SIGUSR1, lambda signum: pytest.fail(str(signum)))

@@ -439,6 +439,23 @@ def test_callbacks_start_tasks_in_a_group_that_is_in_use() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("seconds", [0, 0.001])
+def test_a_group_that_was_not_awaited_may_be_used_again_when_its_tasks_have_ended(seconds: float) -> None:
+    def careless() -> Steps:
+        group.a_sync(await_sleep, 0)
+        yield from await_sleep(seconds)
+
+    def main() -> Steps:
+        yield from a_sync(careless).await_result()
+        yield from await_sleep(0.001)
+        task = group.a_sync(await_sleep, 0)
+        yield from group.await_all()
+        task.result()
+
+    group = TaskGroup()
+    run(main)
+
+
 def test_outside_a_task_another_thread_or_another_loop() -> None:
     with pytest.raises(LoopStateError, match="outside a task"):
         TaskGroup().a_sync(await_yield)
