@@ -382,11 +382,13 @@ class EventLoop(Verbs):
     def _release(self) -> None:
         self._signals.clear()
         self.book.table.clear()
-        self.book.poller.close()
-        self._waker.close()
-        self._wakeup.close()
-        if self._throttle is not None:
-            self._throttle.end()
+        try:
+            self.book.poller.close()
+        finally:
+            self._waker.close()
+            self._wakeup.close()
+            if self._throttle is not None:
+                self._throttle.end()
 
     def _take_error(self) -> BaseException | None:
         error, self._error = self._error, None

@@ -136,7 +136,7 @@ class SelectorPoller:
             self._discard(fd)
         try:
             fresh = self._made()
-        except TypeError:
+        except (TypeError, OSError):  # it wants arguments, or there is no descriptor left for a second one
             return
         if self._face is not None:
             self._face.leave(self._inner())

@@ -120,12 +120,10 @@ def test_selector_that_cannot_be_closed_keeps_no_other_descriptor_open(running: 
     before = open_descriptors()
     loop = EventLoop(selector=Broken())
     loop.run()
+    if running:
+        loop.post(loop.close)
     with pytest.raises(OSError, match="broken"):
-        if running:
-            loop.post(loop.close)
-            loop.run()
-        else:
-            loop.close()
+        (loop.run if running else loop.close)()
     assert open_descriptors() == before
     assert loop.closed
 
