@@ -158,9 +158,11 @@ class TaskGroup:
         error = task.error
         if error is not None and not isinstance(error, (Cancelled, KeyboardInterrupt, SystemExit)):
             self._failed(task, error)
-        waiter = self._waiter
-        if waiter is not None and not self._children:
-            waiter.answer()
+        if not self._children:
+            if self._waiter is not None:
+                self._waiter.answer()
+            elif self._parent is not None and self._parent.done:
+                self._release()
 
     def _failed(self, task: Task[Any], error: BaseException) -> None:
         parent = self._parent
@@ -196,7 +198,7 @@ class TaskGroup:
         return parent
 
     def _release(self) -> None:
-        """All have ended and were awaited: the group is as new, unless it still has its block."""
+        """All have ended and were awaited, or nobody will: the group is as new, unless it still has its block."""
         self._errors = []
         self._cancel = None
         if self._parent is not None and not self._in_block:
@@ -210,6 +212,8 @@ class TaskGroup:
         errors, self._errors = self._errors, []
         for error in errors:
             parent.loop.fail(error, f"a task group that {parent} did not await")
+        if not self._children:
+            self._release()
 
 
 def _attach(error: BaseException, others: list[BaseException]) -> None:
