@@ -76,8 +76,8 @@ class TaskGroup:
         """Wait until all tasks of the group have ended. Raises the first error of one, with the others attached.
 
         Cancelled meanwhile, it cancels the tasks and waits for them before `Cancelled` goes on; an error of a task then comes first,
-        and the cancellation strikes at the next await. Does not suspend if all have ended. `LoopStateError`: another loop's task, or
-        a second waiter.
+        and the cancellation strikes at the next await. Does not suspend if all have ended. `LoopStateError`: another loop's task, a
+        task of the group itself, or a second waiter.
         """
         current_task("TaskGroup.await_all()")
         self._bind("TaskGroup.await_all()")
@@ -120,6 +120,8 @@ class TaskGroup:
         me = current_task()
         if self._waiter is not None:
             raise LoopStateError(f"{self._waiter.task} awaits the group already")
+        if me.owner == self._child_ended:
+            raise LoopStateError(f"{me} cannot wait for its own group: that ends when it has ended")
         struck: Cancelled | None = None
         while self._children:
             wait = me.waits_for = self._waiter = _AllEnded(self, me)

@@ -427,6 +427,16 @@ def test_another_task_may_await_but_only_one() -> None:
     run(main)
 
 
+def test_a_task_of_the_group_cannot_await_it() -> None:
+    def main() -> Steps:
+        group = TaskGroup()
+        group.a_sync(group.await_all, name="inner")
+        with pytest.raises(LoopStateError, match="task 'inner' cannot wait for its own group"):
+            yield from group.await_all()
+
+    run(main)
+
+
 def test_callbacks_start_tasks_in_a_group_that_is_in_use() -> None:
     def main() -> Steps:
         group = TaskGroup()
