@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import LoopStateError
+from ..loop.current import here
 from ..loop.event_loop import EventLoop
 from .task import LoopEnded, Task
 
@@ -56,12 +57,16 @@ class _Closing:
     def close_now(self) -> None:
         """Without a loop: an await in a `finally` raises instead of suspending."""
         steps = self._generator.aclose()
+        # Garbage is collected in the midst of anything: an await here must not be taken for one of the task that runs just now.
+        former, here.loop = here.loop, None
         try:
             steps.send(None)
             for _ in range(_PATIENCE):
                 steps.throw(LoopEnded(f"{self._generator!r} cannot wait any more: its loop has quit or was closed"))
         except StopIteration:
             return
+        finally:
+            here.loop = former
         raise RuntimeError(f"{self._generator!r} goes on waiting although its loop has ended")
 
 

@@ -195,6 +195,31 @@ def test_one_that_outlives_its_loop_is_closed_where_it_is_collected() -> None:
     assert seen == [LoopStateError]
 
 
+def test_one_that_is_collected_in_the_midst_of_another_loops_task_is_none_of_its_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = Numbers()
+    kept: list[Any] = []
+    seen: list[type[BaseException] | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: seen.append(told.exc_type))
+
+    async def iterates() -> None:
+        kept.append(numbers.count())
+        await anext(kept[0])
+
+    async def innocent() -> None:
+        me = Task.current()
+        assert me is not None
+        kept.clear()
+        gc.collect()
+        assert numbers.said == ["closing"]
+        assert Task.current() is me
+        assert len(me.loop.timers) == 0
+        await await_yield()
+
+    run(iterates)
+    run(innocent)
+    assert seen == [LoopStateError]
+
+
 def test_hooks_are_set_only_while_the_loop_steps() -> None:
     before = sys.get_asyncgen_hooks()
     seen: list[Any] = []
