@@ -16,8 +16,22 @@ from typing import Any
 
 from eventsock import EventLoop
 from eventsock.loop.selectors import EpollSelector, PollSelector
+from eventsock.loop.timers import Timeout, TimerHeap
 
-__all__ = ["KINDS", "Clock", "MakeLoop", "Noted", "after", "busy_time", "chain", "in_thread", "open_descriptors", "reading", "until"]
+__all__ = [
+    "KINDS",
+    "Clock",
+    "MakeLoop",
+    "Noted",
+    "after",
+    "busy_time",
+    "chain",
+    "in_thread",
+    "open_descriptors",
+    "reading",
+    "timeout_of",
+    "until",
+]
 
 MakeLoop = Callable[..., EventLoop]
 
@@ -31,6 +45,13 @@ KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "standard poll": lambda: {"debug": False, "selector": selectors.PollSelector()},
     "standard select": lambda: {"debug": False, "selector": selectors.SelectSelector()},
 }
+
+
+def timeout_of(heap: TimerHeap, when: float, action: Callable[[], object] = print, interval: float | None = None) -> Timeout:
+    """A timeout that is not in its heap yet."""
+    timeout = Timeout()
+    timeout.when, timeout.action, timeout.interval, timeout.heap = when, action, interval, heap
+    return timeout
 
 
 class Clock:

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..errors import LoopStateError, NoEventLoopError
+from .engine import Engine
 
 if TYPE_CHECKING:
     from .event_loop import EventLoop
@@ -68,9 +69,7 @@ def resolve_loop(loop: EventLoop | None = None) -> EventLoop:
 
 
 def _checked(loop: EventLoop) -> EventLoop:
-    from .event_loop import EventLoop
-
-    if not isinstance(loop, EventLoop):
+    if not isinstance(loop, Engine):
         raise TypeError(f"loop must be an EventLoop, not {loop!r}")
     return loop
 

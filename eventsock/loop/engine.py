@@ -79,6 +79,7 @@ class Engine:
         "_waker",
         "book",
         "current",
+        "finalizer",
         "residents",
         "time",
         "timers",
@@ -89,6 +90,8 @@ class Engine:
         self.residents: dict[Resident, None] = {}
         # Whose code runs right now: a note of the tasks' room, which the loop never reads.
         self.current: Any = None
+        # Another such note: what closes the async generators that are left behind here.
+        self.finalizer: Callable[[Any], None] | None = None
         self.timers = TimerHeap()
         self._posts: deque[Callable[[], object]] = deque()
         # Whether the first of the queued posts was handed over when nothing else was queued.
@@ -251,7 +254,7 @@ class Engine:
                 timeout.action = None
             goes_on: object = True
             try:
-                goes_on = action() if self._longest is None else self._timed(action)
+                goes_on = timeout.fire(action) if self._longest is None else self._timed(partial(timeout.fire, action))
             except BaseException as error:
                 self.fail(error, f"a timeout, {name_of(action)}")
             if not once:

@@ -6,9 +6,9 @@ Pure: every verb is given `now`; there is no clock, no thread and no callback ru
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import inf
+from typing import Any
 
 __all__ = ["Timeout", "TimerHeap"]
 
@@ -21,12 +21,17 @@ class Timeout:
 
     __slots__ = ("action", "heap", "interval", "when")
 
-    def __init__(self, when: float, action: Callable[[], object], interval: float | None, heap: TimerHeap) -> None:
-        self.when = when
-        # None once it will not fire any more: removed, or fired for the last time.
-        self.action: Callable[[], object] | None = action
-        self.interval = interval
-        self.heap = heap
+    # Made empty and filled by whoever puts it into a heap: an `__init__` would cost as much as all else.
+    when: float
+    # What is called; None once it will not fire any more: removed, or fired for the last time.
+    action: Any
+    # None: once.
+    interval: float | None
+    heap: TimerHeap
+
+    def fire(self, action: Any) -> object:
+        """Call what was taken out of `action`."""
+        return action()
 
     @property
     def live(self) -> bool:

@@ -110,16 +110,16 @@ class Verbs(Engine):
         A repeating timeout keeps its schedule; periods that were missed are skipped. `repeat=False`: once. Any thread.
         `ValueError`: NaN; `TypeError`; `LoopClosedError`. Origin: chez-a-sync `timeout-post!`.
         """
-        if seconds.__class__ is not float:
-            seconds = checked_seconds(seconds)
-        if seconds != seconds:
-            raise ValueError("seconds must be a number, not NaN")
+        if seconds.__class__ is not float or not seconds >= 0.0:
+            seconds = max(checked_seconds(seconds), 0.0)
         if not callable(action):
             raise TypeError(f"action must be callable, not {type(action).__name__}")
-        if seconds < 0.0:
-            seconds = 0.0
         timers = self.timers
-        timeout = Timeout(self.time() + seconds, action, seconds if repeat else None, timers)
+        timeout = Timeout()
+        timeout.when = self.time() + seconds
+        timeout.action = action
+        timeout.interval = seconds if repeat else None
+        timeout.heap = timers
         timers.incoming.append(timeout)
         if not self._awake:
             self._timeout_unseen(timeout)
@@ -139,9 +139,10 @@ class Verbs(Engine):
         """
         if timeout.__class__ is not Timeout:
             raise TypeError(f"timeout must be what timeout_post returned, not {type(timeout).__name__}")
-        if timeout.heap is not self.timers:
+        timers = self.timers
+        if timeout.heap is not timers:
             raise LoopStateError(f"{timeout!r} was set in another loop than {self!r}")
-        removed = self.timers.remove(timeout)
+        removed = timers.remove(timeout)
         if not self._awake:
             self._look_again(removed)
         return removed

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Generator
-from functools import partial
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
@@ -45,12 +44,12 @@ def a_sync(waitable: Callable[..., Any], *args: Any, loop: EventLoop | None = No
     found = running if loop is None and running is not None else resolve_loop(loop)
     if name is None:
         name = getattr(waitable, "__qualname__", None) or _name_of(waitable)
-    task: Task[Any] = TimedTask(found, name, caller_of(sys._getframe(1))) if found.debug else kinds.usual(found, name, None)
+    task: Task[Any] = TimedTask(caller_of(sys._getframe(1))) if found.debug else kinds.usual()
     try:
         if found.in_turn and found is running:
-            task.start(waitable, args)
+            task.start(found, name, None, waitable, args)
         else:
-            outside_a_turn(task, partial(task.start, waitable, args))
+            outside_a_turn(task, found, task.start, found, name, None, waitable, args)
         return task
     finally:
         del task  # the frame of a plain function that fails leads back to this one, and the task has the error
@@ -69,13 +68,12 @@ def start_task(
         loop = running or resolve_loop()
     if name is None:
         name = _name_of(waitable)
-    task: Task[Any] = TimedTask(loop, name, caller_of(sys._getframe(1))) if loop.debug else kinds.usual(loop, name, None)
-    task.owner = owner
+    task: Task[Any] = TimedTask(caller_of(sys._getframe(1))) if loop.debug else kinds.usual()
     try:
         if loop.in_turn and loop is running:
-            task.start(waitable, args)
+            task.start(loop, name, owner, waitable, args)
         else:
-            outside_a_turn(task, partial(task.start, waitable, args))
+            outside_a_turn(task, loop, task.start, loop, name, owner, waitable, args)
         return task
     finally:
         del task  # as in `a_sync`
@@ -89,18 +87,17 @@ def _name_of(waitable: Callable[..., Any]) -> str:
     return type(waitable).__name__ if inner is None else _name_of(inner)
 
 
-def outside_a_turn(task: Task[Any], steps: Callable[[], object]) -> None:
-    """Take `steps` of `task` while its loop is not in a turn: its error then leaves by the caller, who is the one at hand."""
-    loop = task.loop
+def outside_a_turn(task: Task[Any], loop: EventLoop, steps: Callable[..., object], *args: Any) -> None:
+    """Take `steps(*args)` of `task` while its `loop` is not in a turn: its error then leaves by the caller, who is the one at hand."""
     former = here.loop
     if former is not None and former is not loop and former.in_turn:
-        raise LoopStateError(f"{task} belongs to {loop!r}, but {former!r} is running in this thread")
+        raise LoopStateError(f"a task of {loop!r} cannot go on here: {former!r} is running in this thread")
     loop.check_thread()
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(*hooks_of(loop))
     here.loop = loop
     try:
-        steps()
+        steps(*args)
     finally:
         here.loop = former
         sys.set_asyncgen_hooks(*hooks)
@@ -142,7 +139,7 @@ class Resume:
         if task.loop.in_turn:
             step(task)
         else:
-            outside_a_turn(task, lambda: step(task))
+            outside_a_turn(task, task.loop, step, task)
 
     def __repr__(self) -> str:
         return f"<resume of {self.task}>"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from threading import get_ident
-from types import GeneratorType, TracebackType
+from types import GeneratorType
 from typing import Any, Generic, TypeVar
 
 from ..errors import Cancelled, LoopStateError
@@ -39,60 +39,70 @@ class LoopEnds(BaseException):
     """
 
 
+class Failure:
+    """How a task has ended that did not end well: with what error, raised where, and whether that has yet to reach anybody."""
+
+    __slots__ = ("error", "trace", "unheard")
+
+    def __init__(self, error: BaseException, unheard: bool = False) -> None:
+        self.error = error
+        self.trace = error.__traceback__
+        self.unheard = unheard
+
+
 class Driver(Generic[T]):
     """The half of a task that runs: its steps, what strikes it, its end."""
 
     __slots__ = (
         "__weakref__",
-        "_body",
         "_context",
-        "_error",
+        "_made",
         "_name",
-        "_result",
-        "_trace",
-        "_unheard",
         "_watchers",
         "eager",
         "loop",
-        "origin",
         "owner",
-        "raw_allowed",
         "steps",
         "strikes",
+        "turn",
         "waits_for",
-        "wake",
     )
 
-    wake: Callable[..., object]
-    """Continue from the present await, which gives the argument. The loop calls it, or an armed wait does."""
+    # Made empty and filled by `start`: an `__init__` would be one call more for each task.
+    loop: EventLoop
+    # What the waitable has made: its body, and in the end its result or its failure. One place for both, because there are many tasks.
+    _made: Any
 
-    _result: T | None
-    _error: BaseException | None
-    _trace: TracebackType | None
+    def start(
+        self,
+        loop: EventLoop,
+        name: str,
+        owner: Callable[[Any], object] | None,
+        waitable: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> None:
+        """Run the first steps, in the caller's turn. The caller has made `loop` the thread's current one.
 
-    def __init__(self, loop: EventLoop, name: str, origin: str | None) -> None:
+        `owner` answers for the task's error, a group for instance; None: nobody does.
+        """
         self.loop = loop
+        self._name = name
+        self.owner = owner
         self.waits_for: Wait | None = None
         # How many operations in a row needed no waiting; see `BUDGET`.
         self.eager = 0
-        # Who answers for the task's error: a group, or nobody.
-        self.owner: Callable[[Any], object] | None = None
-        self.origin = origin
-        self.raw_allowed = True
-        self._name = name
-        self._context: Any = copy_context()
+        # `wake`, bound once for a task that queues itself again and again. Most only wait, and are woken without an object for it.
+        self.turn: Callable[[], object] | None = None
+        context = copy_context()
+        self._context: Any = context
         # What gives the next word: the body, or what stands in for it to tell it an error.
         self.steps: Any = None
-        self._body: Body[T] | None = None
+        self._made = None
         self.strikes: list[Cancelled] | None = None
         self._watchers: dict[Callable[[], object], bool] | None = None
-
-    def start(self, waitable: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Run the first steps, in the caller's turn. The caller has made `loop` the thread's current one."""
-        loop = self.loop
         former, loop.current = loop.current, self
         try:
-            made = self._context.run(waitable, *args)
+            made = context.run(waitable, *args)
         except BaseException as error:
             loop.current = former
             if isinstance(error, StopIteration):  # as PEP 479 has it for generators
@@ -105,39 +115,41 @@ class Driver(Generic[T]):
             body, steps = self._adapt(made)
             if steps is None:
                 loop.current = former
-                self._end(made, None)
+                self._end(made)
                 return
-        self._body = body
+        self._made = body
         self.steps = steps
-        # Bound once: whoever will wake the task takes it from here, and makes no method object for each wait.
-        self.wake = self._wake
         loop.residents[self] = None
         try:
-            token = self._context.run(next, steps)
+            token = context.run(next, steps)
         except StopIteration as stop:
             loop.current = former
-            self._end(stop.value, None)
+            self._end(stop.value)
         except BaseException as error:
             loop.current = former
             self._failed(error, True)
             del self
         else:
             loop.current = former
-            if token is not SUSPENDED or self.strikes:
+            if token is TURN and not self.strikes:
+                self.waits_for = TURN
+                self.turn = turn = self.wake
+                loop.soon(turn)
+            elif token is not SUSPENDED or self.strikes:
                 self._irregular(token)
 
     def _adapt(self, made: Any) -> tuple[Any, Any]:
         """The body, and what to call `next` on, for what a waitable made that is no plain generator; None: it has made a result."""
         if not isinstance(made, Await):  # which looks like everything else as well
             if isinstance(made, Coroutine):
-                self.raw_allowed = False
                 return made, made.__await__()
             if isinstance(made, Generator):
                 return made, made
         body = _awaited(made) if isinstance(made, Awaitable) else None
         return body, body
 
-    def _wake(self, value: object = None) -> None:
+    def wake(self, value: object = None) -> None:
+        """Continue from the present await, which gives `value`. The loop calls it, or an armed wait does."""
         loop = self.loop
         former = loop.current
         loop.current = self
@@ -148,7 +160,7 @@ class Driver(Generic[T]):
             token = self._context.run(next, self.steps) if value is None else self._context.run(self.steps.send, value)
         except StopIteration as stop:
             loop.current = former
-            self._end(stop.value, None)
+            self._end(stop.value)
         except BaseException as error:
             loop.current = former
             self._failed(error)
@@ -157,18 +169,21 @@ class Driver(Generic[T]):
             loop.current = former
             if token is TURN and not self.strikes:
                 self.waits_for = TURN
-                loop.enqueue(self.wake)
+                turn = self.turn
+                if turn is None:
+                    turn = self.turn = self.wake
+                loop.enqueue(turn)
             elif token is not SUSPENDED or self.strikes:
                 self._irregular(token)
 
     def fail(self, error: BaseException) -> None:
         """As `wake`, but the await raises `error`."""
         self.steps = Thrower(self, error)
-        self._wake()
+        self.wake()
 
     def _irregular(self, token: object) -> None:
         """What the task yielded was not a plain suspension, or a cancellation has been waiting for one."""
-        if token is TURN or (token is not SUSPENDED and not (token is None and self.raw_allowed)):
+        if token is TURN or (token is not SUSPENDED and (token is not None or isinstance(self._made, Coroutine))):
             if self.strikes:
                 self.steps = Thrower(self, None)
             elif token is not TURN:
@@ -218,7 +233,7 @@ class Driver(Generic[T]):
 
     def shut(self) -> bool | None:
         """The loop ends: close the body. An await in a `finally` raises instead of suspending. False: the body is on the stack."""
-        body, loop = self._body, self.loop
+        body, loop = self.body, self.loop
         if body is None:
             return None
         if is_running(body):
@@ -234,11 +249,9 @@ class Driver(Generic[T]):
                 error = LoopEnded(f"{self} cannot wait any more: its loop has quit or was closed")
             raise RuntimeError(f"{self} goes on waiting although its loop has ended")
         except (StopIteration, LoopEnds, GeneratorExit, Cancelled):
-            self._unheard = False
-            self._end(None, Cancelled("the loop ended"))
+            self._end(Failure(Cancelled("the loop ended")))
         except BaseException as raised:
-            self._unheard = False  # it leaves by the loop
-            self._end(None, raised)
+            self._end(Failure(raised))  # which leaves by the loop, so it is not unheard
             raise
         finally:
             here.loop, loop.current = former
@@ -252,37 +265,36 @@ class Driver(Generic[T]):
     # Ending
 
     def _failed(self, error: BaseException, first: bool = False) -> None:
-        self._unheard = False
+        if self._context is None:  # found out here, so that a wake-up need not look
+            self.waits_for = ENDED
+            raise LoopStateError(f"{self} was resumed, but it has ended") from None
+        unheard = False
         if not isinstance(error, Cancelled):
-            self._unheard = self.owner is None and not (self._watchers is not None and True in self._watchers.values())
+            unheard = self.owner is None and not (self._watchers is not None and True in self._watchers.values())
             error.add_note(f"in {self}" if self.origin is None else f"in {self}, started at {self.origin}")
         # The frames of the driver tell nothing, and hold the task, which holds the error.
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code in _DRIVER:
             trace = trace.tb_next
         error.__traceback__ = trace
-        self._end(None, error)
+        failure = Failure(error, unheard)
+        self._end(failure)
         # Where no turn is under way, the error leaves by whoever made the task run.
         if self.loop.in_turn:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self.loop.fail(error, str(self))
-            elif self._unheard:
+            elif failure.unheard:
                 if first:
                     self.loop.soon(_Unheard(self))
                 else:
                     self.loop.fail(error, str(self))
 
-    def _end(self, value: T | None, error: BaseException | None) -> None:
-        self._result = value
-        self._error = error
+    def _end(self, outcome: T | Failure) -> None:
+        self._made = outcome
         self.waits_for = ENDED
-        self.wake = _stale
-        self.strikes = None
         # Without these a finished task would be a cycle: a bound method holds it, and what it ran may.
-        self._body = self.steps = self._context = None
+        self.turn = self.strikes = self.steps = self._context = None
         self.loop.residents.pop(self, None)
-        if error is not None:
-            self._trace = error.__traceback__
         owner = self.owner
         if owner is not None:
             self.owner = None
@@ -306,12 +318,14 @@ class Driver(Generic[T]):
     @property
     def error(self) -> BaseException | None:
         """The error it ended with (`Cancelled` if it was cancelled), or None."""
-        return self._error if self.waits_for is ENDED else None
+        if self.waits_for is ENDED and isinstance(outcome := self._made, Failure):
+            return outcome.error
+        return None
 
     @property
     def unheard(self) -> bool:
         """Whether it ended with an error that has reached nobody yet."""
-        return self.error is not None and self._unheard
+        return self.waits_for is ENDED and isinstance(outcome := self._made, Failure) and outcome.unheard
 
     @property
     def name(self) -> str:
@@ -319,9 +333,14 @@ class Driver(Generic[T]):
         return self._name
 
     @property
-    def body(self) -> object:
+    def body(self) -> Any:
         """The generator or coroutine that runs; None when it has ended."""
-        return self._body
+        return None if self.waits_for is ENDED else self._made
+
+    @property
+    def origin(self) -> str | None:
+        """File and line where it was started; None where nobody kept it."""
+        return None
 
     @property
     def waits_since(self) -> float | None:
@@ -331,7 +350,7 @@ class Driver(Generic[T]):
     @property
     def awaiting(self) -> str | None:
         """The `await_…` procedure it stands in, or None."""
-        return awaiting(self._body, self.waits_for is TURN)
+        return awaiting(self.body, self.waits_for is TURN)
 
     def report(self) -> str:
         """Where it stands, for `EventLoop.dump`."""
@@ -365,8 +384,4 @@ def _awaited(made: Awaitable[T]) -> Generator[Any, Any, T]:
     return (yield from made.__await__())
 
 
-def _stale(value: object = None) -> None:
-    raise LoopStateError("a task that has ended was resumed")
-
-
-_DRIVER = {each.__code__ for each in (Driver.start, Driver._wake, Thrower.__next__, Thrower.send)}
+_DRIVER = {each.__code__ for each in (Driver.start, Driver.wake, Thrower.__next__, Thrower.send)}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import Cancelled, LoopStateError, TaskCancelled
 from ..loop.current import here
-from .driver import Driver, LoopEnded, LoopEnds
+from .driver import Driver, Failure, LoopEnded, LoopEnds
 from .states import BUDGET, ENDED, SUSPENDED, TURN, Wait
 from .waitable import waitable
 from .where import caller_of
@@ -63,17 +63,18 @@ class Task(Driver[T]):
         """The result of a task that has ended; raises its error, or `TaskCancelled`. `LoopStateError`: it has not ended."""
         if self.waits_for is not ENDED:
             raise LoopStateError(f"{self} has not ended; use `yield from task.await_result()`")
-        error = self._error
-        if error is None:
-            return self._result  # type: ignore[return-value]
-        self._unheard = False
+        outcome = self._made
+        if not isinstance(outcome, Failure):
+            return outcome  # type: ignore[no-any-return]
+        outcome.unheard = False
+        error = outcome.error
         try:
             if isinstance(error, Cancelled):
                 raise TaskCancelled(error.reason, error.by) from error
             # Each who asks gets the trace of the failure, not that of those who asked before as well.
-            raise error.with_traceback(self._trace)
+            raise error.with_traceback(outcome.trace)
         finally:
-            del error, self  # the trace of the error, which the task holds, goes through here
+            del error, outcome, self  # the trace of the error, which the task holds, goes through here
 
     def watch(self, watcher: Callable[[], object], *, answers: bool = True) -> None:
         """Call `watcher()` when the task ends; with `answers`, somebody answers for its error from now on."""
@@ -103,10 +104,13 @@ class Task(Driver[T]):
             self.watch(wait)
             del me, wait
             yield SUSPENDED
+        outcome = self._made
+        if not isinstance(outcome, Failure):
+            return outcome  # type: ignore[no-any-return]
         try:
             return self.result()
         finally:
-            del self
+            del outcome, self
 
     # Who it is
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..loop.event_loop import EventLoop
 from .task import Task
 
 __all__ = ["TimedTask", "kinds"]
@@ -18,18 +19,34 @@ T = TypeVar("T")
 class TimedTask(Task[T]):
     """A task that knows since when it waits, whatever it waits for."""
 
-    __slots__ = ("_since",)
+    __slots__ = ("_origin", "_since")
 
     _since: float
 
-    def start(self, waitable: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(self, origin: str | None = None) -> None:
+        self._origin = origin
+
+    def start(
+        self,
+        loop: EventLoop,
+        name: str,
+        owner: Callable[[Any], object] | None,
+        waitable: Callable[..., Any],
+        args: tuple[Any, ...],
+    ) -> None:
         """As every task's, and notes the time."""
-        super().start(waitable, args)
+        super().start(loop, name, owner, waitable, args)
         self._since = self.loop.time()
 
-    def _wake(self, value: object = None) -> None:
-        super()._wake(value)
+    def wake(self, value: object = None) -> None:
+        """As every task's, and notes the time."""
+        super().wake(value)
         self._since = self.loop.time()
+
+    @property
+    def origin(self) -> str | None:
+        """File and line where it was started, in debug mode."""
+        return self._origin
 
     @property
     def waits_since(self) -> float | None:

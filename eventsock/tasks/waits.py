@@ -47,39 +47,47 @@ if DEBUG:  # something to see forgotten
 
 
 class _Sleep(Timeout):
-    """Waiting for time: a timeout and a wait in one."""
+    """Waiting for time: a timeout and a wait in one. Its `action` is the task itself, which saves a method object for each."""
 
-    __slots__ = ("_seconds", "_task")
+    __slots__ = ("seconds",)
 
-    def __init__(self, task: Task[Any], seconds: float) -> None:
-        if seconds.__class__ is not float or seconds != seconds:
-            seconds = checked_seconds(seconds)
-        loop = task.loop
-        self.when = loop.time() + (seconds if seconds > 0.0 else 0.0)
-        self.action = task.wake
-        self.interval = None
-        self._seconds = seconds
-        self._task = task
-        loop.timers.incoming.append(self)
-        if not loop.in_turn:
-            loop.rouse()
+    seconds: float
+
+    def fire(self, action: Task[Any]) -> None:
+        action.wake()
 
     def withdraw(self) -> bool:
-        return self._task.loop.timers.remove(self)
+        task: Task[Any] | None = self.action
+        return task is not None and task.loop.timers.remove(self)
 
     @property
     def since(self) -> float:
-        return self.when - max(0.0, self._seconds)
+        return self.when - max(0.0, self.seconds)
 
     def __str__(self) -> str:
-        return f"time ({self._seconds} s)"
+        return f"time ({self.seconds} s)"
+
+
+def _sleep(task: Task[Any], seconds: float) -> _Sleep:
+    if seconds.__class__ is not float or seconds != seconds:
+        seconds = checked_seconds(seconds)
+    loop = task.loop
+    sleep = _Sleep()
+    sleep.when = loop.time() + (seconds if seconds > 0.0 else 0.0)
+    sleep.action = task
+    sleep.interval = None
+    sleep.seconds = seconds
+    loop.timers.incoming.append(sleep)
+    if not loop.in_turn:
+        loop.rouse()
+    return sleep
 
 
 @waitable
 def await_sleep(seconds: float) -> Generator[Any, Any, None]:
     """Suspend for `seconds` (negative counts as 0; `inf`: until cancelled). `ValueError`: NaN. Origin: chez-a-sync `await-sleep!`."""
     task = current_task("await_sleep()")
-    task.waits_for = _Sleep(task, seconds)
+    task.waits_for = _sleep(task, seconds)
     # A frame that holds the task would make a cycle of it and a cancellation that is raised here.
     del task
     yield SUSPENDED

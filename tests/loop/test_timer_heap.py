@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from eventsock.loop.timers import Timeout, TimerHeap
+from loop_kit import timeout_of
 
 
 def _nothing() -> None:
@@ -22,7 +23,7 @@ def _nothing() -> None:
 
 
 def _set(heap: TimerHeap, when: float, action: Callable[[], object] = _nothing, interval: float | None = None) -> Timeout:
-    timeout = Timeout(when, action, interval, heap)
+    timeout = timeout_of(heap, when, action, interval)
     heap.incoming.append(timeout)
     return timeout
 
@@ -212,7 +213,7 @@ def test_fault_80_no_sweep_before_most_are_dead() -> None:
 def test_fault_81_many_live_timers_in_random_order_half_cancelled() -> None:
     heap = TimerHeap()
     chance = random.Random(1)
-    timeouts = [Timeout(chance.random(), _nothing, None, heap) for _ in range(100_000)]
+    timeouts = [timeout_of(heap, chance.random()) for _ in range(100_000)]
     started = time.perf_counter()
     heap.incoming.extend(timeouts)
     heap.absorb()

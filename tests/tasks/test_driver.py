@@ -210,6 +210,14 @@ def test_resume_elsewhere_is_an_error_that_says_where_the_task_stands() -> None:
             resume.throw(ValueError())
 
 
+def test_waking_a_task_that_has_ended_is_an_error_and_changes_nothing() -> None:
+    with EventLoop() as loop:
+        task = a_sync(lambda: "result", loop=loop)
+        with pytest.raises(LoopStateError, match="was resumed, but it has ended"):
+            task.wake()
+        assert task.result() == "result"
+
+
 def test_resume_in_another_thread_is_refused() -> None:
     def body() -> Steps:
         resumes.append(get_resume())

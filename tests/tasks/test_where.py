@@ -92,7 +92,7 @@ def test_how_long_for_every_wait_where_time_is_kept(debug: bool, monkeypatch: py
         task = a_sync(raw, loop=loop)
         now[0] += 1.5
         assert "waits for a raw resume, for 1.500 s" in task.where()
-        loop.post(lambda: task.wake() and None)
+        loop.post(task.wake)
         loop.step()
         now[0] += 2.5
         assert "waits for a raw resume, for 2.500 s" in task.where()
