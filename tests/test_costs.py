@@ -6,6 +6,7 @@ system call while the loop is awake, and one for a sleep at the most, is counted
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import socket
@@ -27,14 +28,16 @@ from eventsock import (
     await_send_all,
     await_serve,
     await_sleep,
+    await_writable,
     await_yield,
     run,
     running_event_loop,
 )
 from eventsock.basic import listen_on_ipv4_socket
 from eventsock.loop.selectors import EpollSelector
-from eventsock.loop.timers import Timeout, TimerHeap
+from eventsock.loop.timers import TimerHeap
 from eventsock.tasks.operations import Arm
+from loop_kit import timeout_of
 
 Steps = Generator[Any, Any, Any]
 
@@ -291,6 +294,36 @@ def test_starting_a_task_costs_no_more_among_many() -> None:
     assert cost(2000) <= cost(20) * 1.05
 
 
+# Memory
+
+
+def test_sleeping_task_is_five_objects() -> None:
+    """As the garbage collector counts them: task, context, generator, wait, and a place in the heap."""
+    tasks = 200
+    with EventLoop(debug=False) as loop:
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(tasks):
+            a_sync(await_sleep, 1000.0, loop=loop)
+        loop.step()
+        gc.collect()
+        assert len(gc.get_objects()) - before <= 5 * tasks + 10
+
+
+def test_stream_that_never_waited_for_room_has_no_side_for_it(ends: Any) -> None:
+    counting, client = ends
+    with EventLoop() as loop:
+        a_sync(by_stream, counting, loop=loop)
+        client.send(b"hello")
+        while not counting.calls["send"]:
+            loop.step()
+        (descriptor,) = loop.book.table.values()
+        assert descriptor.write_side is None
+        # And one that has to wait gets it.
+        a_sync(await_writable, counting, loop=loop)
+        assert descriptor.sides == (descriptor.read, descriptor.write)
+
+
 class Deadline(float):
     """A time that counts how often it is compared."""
 
@@ -313,7 +346,7 @@ def test_timeout_costs_the_logarithm_of_how_many_there_are(live: int) -> None:
     heap = TimerHeap()
 
     def put(when: float) -> None:
-        heap.incoming.append(Timeout(Deadline(when), print, None, heap))
+        heap.incoming.append(timeout_of(heap, Deadline(when)))
         heap.absorb()
 
     for _ in range(live):
@@ -329,7 +362,7 @@ def test_timeout_costs_the_logarithm_of_how_many_there_are(live: int) -> None:
 
 def test_removing_a_timeout_compares_nothing() -> None:
     heap = TimerHeap()
-    timeouts = [Timeout(Deadline(number), print, None, heap) for number in range(1000)]
+    timeouts = [timeout_of(heap, Deadline(number)) for number in range(1000)]
     heap.incoming.extend(timeouts)
     heap.absorb()
     Deadline.compared = 0

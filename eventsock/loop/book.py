@@ -190,7 +190,7 @@ class Book:
             if descriptor.mask:
                 descriptor.unwant(descriptor.mask)
             # Asked first, because this is done for each connection that ends, and then nobody is left there.
-            for side in (descriptor.read, descriptor.write):
+            for side in descriptor.sides:
                 if side.watch is not None or side.waiter is not None:
                     self.dismiss(side)
 
@@ -295,7 +295,7 @@ class Book:
         """Drop every watch and every wait without telling anybody: whoever waits is being closed."""
         with self.lock:
             for descriptor in list(self.table.values()):
-                for side in (descriptor.read, descriptor.write):
+                for side in descriptor.sides:
                     self.drop_watch(side)
                     side.withdraw()
                 descriptor.unwant(descriptor.mask)

@@ -170,7 +170,7 @@ class Side:
 class Descriptor:
     """What the book knows of one number: the object behind it, both sides, and the mask the system watches it for."""
 
-    __slots__ = ("book", "born", "fd", "file", "mask", "read", "steady", "write")
+    __slots__ = ("book", "born", "fd", "file", "mask", "read", "steady", "write_side")
 
     def __init__(self, book: Book, fd: int, file: FileLike) -> None:
         self.book = book
@@ -180,7 +180,21 @@ class Descriptor:
         # The turn in which the number came to mean this file; events polled before are another's.
         self.born = book.turn
         self.read = Side(self, IN)
-        self.write = Side(self, OUT)
+        # Made when it is first asked for: there are many descriptors, and few of them ever wait for room.
+        self.write_side: Side | None = None
+
+    @property
+    def write(self) -> Side:
+        """The side that is written to."""
+        side = self.write_side
+        if side is None:
+            side = self.write_side = Side(self, OUT)
+        return side
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides that may have a user."""
+        return (self.read,) if self.write_side is None else (self.read, self.write_side)
 
     def call_it(self, file: FileLike) -> None:
         """The object behind the number is `file`."""
@@ -213,8 +227,8 @@ class Descriptor:
                 # The file that was registered is gone and the number means another one: who waits for the old one waits in vain.
                 self.book.doubtful.add(self.fd)
                 self.born = self.book.turn
-                self.book.dismiss(self.read)
-                self.book.dismiss(self.write)
+                for side in self.sides:
+                    self.book.dismiss(side)
         try:
             poller.add(self.fd, mask)
         except FileExistsError:
@@ -244,8 +258,7 @@ class Descriptor:
     @property
     def in_use(self) -> bool:
         """Whether anybody waits or watches."""
-        read, write = self.read, self.write
-        return not (read.waiter is None and read.watch is None and write.waiter is None and write.watch is None)
+        return any(side.waiter is not None or side.watch is not None for side in self.sides)
 
     @property
     def open(self) -> bool:

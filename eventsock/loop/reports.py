@@ -68,6 +68,6 @@ def lines(loop: EventLoop) -> Iterator[str]:
 
 
 def _watches(descriptor: Descriptor) -> Iterator[str]:
-    for side in (descriptor.read, descriptor.write):
+    for side in descriptor.sides:
         if side.watch is not None:
             yield f"  watch on {side}: {name_of(side.watch.proc)}"

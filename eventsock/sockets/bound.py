@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
     from ..basic.addresses import SocketAddress
-    from ..loop.descriptors import Descriptor, Side
+    from ..loop.descriptors import Descriptor
     from ..loop.event_loop import EventLoop
     from .files import Channel
     from .gathering import Gathered
@@ -54,10 +54,9 @@ class Bound:
         "_loop",
         "_outbox",
         "_peer",
-        "_reading",
+        "_ready",
         "_sink",
         "_source",
-        "_writing",
         "gather",
     )
 
@@ -68,10 +67,9 @@ class Bound:
         self._sink = self._channel
         self._loop: EventLoop | None = None
         self._descriptor: Descriptor | None = None
-        # The sides of the descriptor in the loop's book. None before the first use, after the end, and when there is an error to tell:
-        # so what is rare costs those nothing who find a side.
-        self._reading: Side | None = None
-        self._writing: Side | None = None
+        # The same descriptor where there is nothing else to look at: None before the first use, after the end, and when there is an
+        # error to tell. So what is rare costs those nothing who find one.
+        self._ready: Descriptor | None = None
         self._input = Splitter(limit)
         # Whether the last receive emptied the socket, so that the next one would fail: then wait first.
         self._drained = False
@@ -93,8 +91,7 @@ class Bound:
         if descriptor is None:
             self._loop = loop = current_task("a stream's procedure").loop
             descriptor = self._descriptor = loop.book.find(self._channel)
-        self._reading = descriptor.read
-        self._writing = descriptor.write
+        self._ready = descriptor
         return descriptor
 
     def _user(self) -> Task[Any]:
@@ -136,7 +133,7 @@ class Bound:
         error.sent = sent
         assert self._gathered is not None
         self._gathered.failure = error
-        self._reading = self._writing = None
+        self._ready = None
 
     @property
     def peer(self) -> SocketAddress | None:

@@ -34,26 +34,27 @@ class Input(Bound, Reading[bytes]):
     @waitable
     def _await_unit(self, take: Callable[[Splitter], T | More]) -> Generator[Any, Any, T]:
         """Receive until `take` can be satisfied by what is held. Every reading verb is this one with another `take`."""
-        side = self._reading or self._bind().read
-        loop = here.loop
-        if loop is None or loop is not self._loop or (task := loop.current) is None or task.waits_for is not None:
+        side = (self._ready or self._bind()).read
+        if here.loop is not self._loop or (task := self._loop.current) is None or task.waits_for is not None:  # type: ignore[union-attr]
             raise self._misused()
         if side.holder is not None or side.watch is not None:
             raise side.busy(task)
         source = self._input
+        # First the bytes that came, then what `take` has made of them: a local more would be eight bytes for each task that waits.
+        got: Any
         if (source.data or source.ended) and task.eager < BUDGET:
             task.eager += 1
-            unit = take(source)
-            if unit is not MORE:
-                return unit  # type: ignore[return-value]
+            got = take(source)
+            if got is not MORE:
+                return got  # type: ignore[no-any-return]
         side.holder = task
         try:
             if task.eager >= BUDGET:
                 yield TURN
                 if source.data or source.ended:
-                    unit = take(source)
-                    if unit is not MORE:
-                        return unit  # type: ignore[return-value]
+                    got = take(source)
+                    if got is not MORE:
+                        return got  # type: ignore[no-any-return]
             while True:
                 if self._drained:
                     if self._gathered is not None and self._gathered.pieces and not self._let_go():
@@ -63,13 +64,13 @@ class Input(Bound, Reading[bytes]):
                     if self._idle is None:
                         yield SUSPENDED
                     else:
-                        yield from self._idle.await_(loop, self._expire)
+                        yield from self._idle.await_(task.loop, self._expire)
                 else:
                     if task.eager >= BUDGET:
                         yield TURN
                     task.eager += 1
                 try:
-                    data = self._source.recv(source.want)
+                    got = self._source.recv(source.want)
                 except BlockingIOError:
                     if self._drained:
                         side.woken_in_vain()
@@ -78,16 +79,16 @@ class Input(Bound, Reading[bytes]):
                 except OSError as error:
                     raise self._broken_reading(error) from None
                 # A short read has emptied the socket: the next receive would only fail, so it waits first.
-                self._drained = len(data) < source.want
-                if data:
+                self._drained = len(got) < source.want
+                if got:
                     if take is _SOME and source.begun is None and source.follower is None:
-                        return data  # type: ignore[return-value]
-                    source.feed(data)
+                        return got  # type: ignore[no-any-return]
+                    source.feed(got)
                 else:
                     source.end()
-                unit = take(source)
-                if unit is not MORE:
-                    return unit  # type: ignore[return-value]
+                got = take(source)
+                if got is not MORE:
+                    return got  # type: ignore[no-any-return]
         finally:
             side.holder = None
 

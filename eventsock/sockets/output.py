@@ -24,7 +24,7 @@ from .sendfile import FilePiece, FileSent, Source
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from ..loop.descriptors import Side
+    from ..loop.descriptors import Descriptor
     from .sendfile import File
 
 __all__ = ["Output"]
@@ -43,7 +43,7 @@ class Output(Bound):
         has that too); from then on, and after `close`, `StreamClosed`. `BusyError`: somebody writes to the socket past the stream.
         Origin: chez-a-sync `await-put-bytevector!`.
         """
-        side = self._writing or self._bind().write
+        descriptor = self._ready or self._bind()
         loop = here.loop
         if loop is None or loop is not self._loop or (task := loop.current) is None or task.waits_for is not None:
             raise self._misused()
@@ -52,7 +52,8 @@ class Output(Bound):
             yield TURN
         task.eager += 1
         sent = 0
-        if side.holder is None and side.watch is None:
+        side = descriptor.write_side
+        if side is None or (side.holder is None and side.watch is None):
             if self.gather:
                 gathered = self._gathered or self._begin_gathering()
                 if gathered.let_out is None:
@@ -71,7 +72,7 @@ class Output(Bound):
                     raise self._broken_writing(error) from None
             if sent == len(view):
                 return
-        outbox = self._claimed_outbox(side, task)
+        outbox = self._claimed_outbox(descriptor, task)
         yield from outbox.await_out(BytesPiece(task, outbox, view, sent))
 
     def await_put_string(self, text: str) -> Await[None]:
@@ -89,7 +90,7 @@ class Output(Bound):
         before `count` ends the call. The file's own errors are raised as they are, others as by `await_put_bytes`; `ValueError`: it
         is no regular file. Reading from a slow disk stops the loop.
         """
-        side = self._writing or self._bind().write
+        descriptor = self._ready or self._bind()
         task = self._user()
         with Source(file, offset) as source:
             if task.eager >= BUDGET:
@@ -97,7 +98,7 @@ class Output(Bound):
             task.eager += 1
             if self._holds:
                 self._let_go()
-            outbox = self._claimed_outbox(side, task)
+            outbox = self._claimed_outbox(descriptor, task)
             piece = FilePiece(task, outbox, source, count)
             try:
                 yield from outbox.await_out(piece)
@@ -148,8 +149,8 @@ class Output(Bound):
         assert self._gathered is not None
         assert self._descriptor is not None
         data, sent = self._gathered.take(), 0
-        side = self._descriptor.write
-        if side.holder is None and side.watch is None:
+        side = self._descriptor.write_side
+        if side is None or (side.holder is None and side.watch is None):
             try:
                 sent = self._sink.send(data, NO_SIGNAL)
             except BlockingIOError:
@@ -158,13 +159,13 @@ class Output(Bound):
                 raise self._broken_writing(error) from None
             if sent == len(data):
                 return True
-        outbox = self._claimed_outbox(side, "the stream")
+        outbox = self._claimed_outbox(self._descriptor, "the stream")
         outbox.add(BytesPiece(None, outbox, data, sent))
         return False
 
     def _send_behind_held(self, data: bytes | memoryview) -> int:
         """Write what is held and `data` with one call; how much of `data` went out."""
-        assert self._writing is not None
+        assert self._ready is not None
         assert self._gathered is not None
         held = self._gathered.take()
         try:
@@ -174,7 +175,7 @@ class Output(Bound):
         except OSError as error:
             raise self._broken_writing(error) from None
         if count < len(held):
-            outbox = self._claimed_outbox(self._writing, "the stream")
+            outbox = self._claimed_outbox(self._ready, "the stream")
             outbox.add(BytesPiece(None, outbox, held, count))
         return max(0, count - len(held))
 
@@ -199,9 +200,9 @@ class Output(Bound):
                 raise
             raise self._gathered.take_failure() from None
 
-    def _claimed_outbox(self, side: Side, user: object) -> Outbox:
+    def _claimed_outbox(self, descriptor: Descriptor, user: object) -> Outbox:
         """The outbox, to which a piece will be added. `BusyError`: somebody writes past the stream."""
-        outbox = self._outbox
+        side, outbox = descriptor.write, self._outbox
         if side.watch is not None or side.holder is not outbox:
             raise side.busy(user)
         if outbox is None:

@@ -175,7 +175,7 @@ class Stream(Input, Output):
     def _shut(self) -> None:
         if self._sink is CLOSED:
             return
-        self._reading = self._writing = None
+        self._ready = None
         self._source = self._sink = CLOSED
         self._drained = False
         self._input.drop()
@@ -188,8 +188,8 @@ class Stream(Input, Output):
             self._loop = here.loop
             descriptor = here.loop.book.lookup(self._channel)
         if descriptor is not None:
-            self._tell(descriptor.read)
-            self._tell(descriptor.write)
+            for side in descriptor.sides:
+                self._tell(side)
             descriptor.book.discard(descriptor)
         self._channel.close()
 

@@ -82,7 +82,7 @@ def _await_transfer(
         task = current_task("a transfer")
         loop = task.loop
     descriptor = loop.book.find(sock)
-    side = descriptor.write if writing else descriptor.read
+    side = descriptor.write_side or descriptor.write if writing else descriptor.read
     if side.holder is not None or side.watch is not None:
         raise side.busy(task)
     s: Any = sock
