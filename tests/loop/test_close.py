@@ -212,7 +212,8 @@ def test_close_from_another_thread_while_it_runs(make_loop: MakeLoop) -> None:
     loop.block()
 
     def closes() -> None:
-        time.sleep(0.03)
+        while not loop.running:
+            time.sleep(0.001)
         loop.post(noted.note("accepted"))
         loop.close()
 
