@@ -6,6 +6,7 @@ Knows the examples from outside, as programs.
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -84,7 +85,9 @@ def _port(program: Program) -> int:
 def _ends_well(program: Program) -> None:
     program.send_signal(signal.SIGTERM)
     _, errors = program.communicate(timeout=20)
-    assert (program.returncode, errors) == (0, "")
+    # In development mode asyncio tells of each callback that a busy machine has held up.
+    told = [line for line in errors.splitlines() if not re.match(r"Executing <.* took [0-9.]+ seconds", line)]
+    assert (program.returncode, told) == (0, [])
 
 
 def test_tk_chat(start: Start) -> None:
@@ -129,11 +132,9 @@ def test_qt_window(start: Start, start_program: StartProgram, host: str, binding
     server.wait()
     _line(window, "the server has gone")
     # The dialog is open, on top of the task that asked; the other one goes on.
-    before = time.monotonic()
     seconds = [float(_line(window).split()[0]) for _ in range(3)]
-    assert seconds == sorted(seconds)
+    assert seconds[0] + 0.1 < seconds[2]
     assert "Connection refused" in _line(window, "[Errno")  # it has answered itself, and has tried again
-    assert time.monotonic() - before > 0.2
     _ends_well(window)
 
 

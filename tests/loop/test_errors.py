@@ -159,7 +159,8 @@ def test_fault_89_other_base_exceptions(origin: str, kind_of_error: type[BaseExc
     # The same object is raised thousands of times, and would grow by a traceback each time.
     loop = make_loop(on_error=lambda error, where: told.append(error.with_traceback(None)))
     _start(loop, origin, pair, error)
-    loop.timeout_post(0.01, chain(noted.note("went on"), loop.quit), repeat=False)
+    until(loop, lambda: told)
+    loop.post(chain(noted.note("went on"), loop.quit))
     loop.run()
     assert set(told) == {error}
     assert noted == ["went on"]

@@ -272,7 +272,12 @@ def test_fault_88_ctrl_c_at_any_moment_of_a_run(make_loop: MakeLoop) -> None:
 _STEPPED = """
 import os, signal, threading, time
 from eventsock import EventLoop
-begun, ended = [], []
+begun, ended, ready = [], [], []
+def handler(signum, frame):
+    if ready:
+        ready.clear()
+        raise KeyboardInterrupt
+signal.signal(signal.SIGINT, handler)
 def interrupts():
     while not begun:
         time.sleep(0.001)
@@ -286,12 +291,14 @@ with EventLoop(debug=False) as loop:
     while not ended:
         try:
             begun.append(True)
+            ready.append(True)
             while not ended:
                 loop.timeout_post(0.0001, int)
                 loop.post(int)
                 loop.step(0.0005)
         except KeyboardInterrupt:
             pass
+    ready.clear()
     thread.join()
     loop.quit()
     loop.step()
