@@ -159,6 +159,11 @@ class EventLoop(Verbs):
             if self._depth > depth:
                 try:
                     self._leave(False)
+                except BaseException as error:
+                    # An application's own handler raises Ctrl-C wherever something is called, as early as there.
+                    if self._depth > depth:
+                        self._leave(False)
+                    self._error = _joined(self._error, error)
                 finally:
                     self.running = False
                     self._thread = thread
@@ -194,6 +199,10 @@ class EventLoop(Verbs):
             if self._depth > depth:
                 try:
                     more = self._leave(more)
+                except BaseException as error:
+                    if self._depth > depth:  # as in a run
+                        more = self._leave(more)
+                    self._error = _joined(self._error, error)
                 finally:
                     sys.set_asyncgen_hooks(*hooks)
                     if self._closed and not self._depth:

@@ -269,6 +269,24 @@ def test_fault_88_ctrl_c_at_any_moment_of_a_run(make_loop: MakeLoop) -> None:
     assert noted == ["as good as new"]
 
 
+@pytest.mark.parametrize("drive", ["run", "step"])
+def test_fault_88_ctrl_c_as_a_run_or_a_step_is_left(drive: str, loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave, noted = EventLoop._leave, Noted()
+
+    def struck(self: EventLoop, more: bool) -> bool:
+        if not noted:
+            noted.append("struck")
+            raise KeyboardInterrupt
+        return leave(self, more)
+
+    monkeypatch.setattr(EventLoop, "_leave", struck)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(loop, drive)()
+    loop.post(noted.note("as good as new"))
+    getattr(loop, drive)()
+    assert noted == ["struck", "as good as new"]
+
+
 _STEPPED = """
 import os, signal, threading, time
 from eventsock import EventLoop
