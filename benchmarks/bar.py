@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from candidates import BARE, C
+from candidates import BARE, COMPILED, C
 from harness import BYTES, CPU, MILLISECONDS, NS, RATE, Metric
 from results import Results
 
@@ -129,6 +129,7 @@ LINES = [
         why="an object, a look at the clock and two calls that check what they are given. Among many live ones asyncio's heap makes it "
         "dearer, and ours stays as it is.",
     ),
+    Line("Timeout set + cancelled, compiled", "timeout-cancelled", NS, 0.2, "asyncio", ours=COMPILED),
     Line(
         "100 000 sleeping tasks",
         "sleepers-100000",
@@ -153,5 +154,5 @@ LINES = [
 
 def wanted() -> set[tuple[str, str]]:
     """The pairs of workload and candidate without which a line cannot be judged: what a quick run measures."""
-    ours = {(line.workload, who) for line in LINES for who in (line.ours, *CEILINGS)}
+    ours = {(line.workload, who) for line in LINES for who in (line.ours, COMPILED, *CEILINGS)}
     return ours | {(line.peer_workload or line.workload, line.peer) for line in LINES}

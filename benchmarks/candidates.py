@@ -27,6 +27,9 @@ class Library:
     program: str
 
 
+# The same source through mypyc: in a place of its own, which `environment` makes.
+COMPILED = "eventsock (compiled)"
+
 C = Server("C epoll", "", "server", "")
 BARE = Server("bare Python epoll", "", "bare_server.py", "epoll")
 
@@ -34,6 +37,7 @@ SERVERS = [
     C,
     BARE,
     Server("eventsock", "eventsock", "eventsock_server.py", "streams"),
+    Server(COMPILED, COMPILED, "eventsock_server.py", "streams"),
     Server("eventsock async def", "eventsock", "eventsock_server.py", "async"),
     Server("eventsock without gather", "eventsock", "eventsock_server.py", "plain"),
     Server("eventsock sockets", "eventsock", "eventsock_server.py", "sockets"),
@@ -54,6 +58,7 @@ SERVERS = [
 
 LIBRARIES = [
     Library("eventsock", "eventsock", "eventsock_operations.py"),
+    Library(COMPILED, COMPILED, "eventsock_operations.py"),
     Library("asyncio", "asyncio", "asyncio_operations.py"),
     Library("uvloop", "uvloop", "asyncio_operations.py"),
     Library("rloop", "rloop", "asyncio_operations.py"),

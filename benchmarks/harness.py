@@ -85,7 +85,10 @@ def cpu_ns(pid: int) -> int:
 @contextmanager
 def serving(server: Server, service: str) -> Iterator[tuple[int, int]]:
     """A server process of its own; gives its port and its process number. A server that dies meanwhile is skipped with its last words."""
-    with TemporaryFile("w+") as complaints, _started(_command(server, service), complaints) as process:
+    with (
+        TemporaryFile("w+") as complaints,
+        _started(_command(server, service), complaints, environment.variables(server.library)) as process,
+    ):
         try:
             yield _announced_port(process), process.pid
         except Skipped as reason:
@@ -96,8 +99,7 @@ def serving(server: Server, service: str) -> Iterator[tuple[int, int]]:
             process.kill()
 
 
-def _started(command: list[str], complaints: IO[str]) -> subprocess.Popen[str]:
-    variables = environment.variables()
+def _started(command: list[str], complaints: IO[str], variables: dict[str, str]) -> subprocess.Popen[str]:
     pinned = _pinned(SERVER_CORE)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True, preexec_fn=pinned, env=variables)
 
@@ -140,7 +142,7 @@ def operation(library: Library, name: str, size: int, settings: Settings) -> Sam
     """Run one in-process operation in a process of its own, on one core: what threads do to each other is then the same each time."""
     program = str(environment.HERE / "operations" / library.program)
     command = [str(environment.PYTHON), program, library.library, name, str(size), str(settings.seconds / 4)]
-    found = json.loads(_output(command, SERVER_CORE))
+    found = json.loads(_output(command, SERVER_CORE, library=library.library))
     return {"ns": found["cpu_ns"], "wall_ns": found["wall_ns"], "bytes": found["bytes"]}
 
 
@@ -149,8 +151,8 @@ def python(*arguments: str, path: str = "") -> str:
     return _output([str(environment.PYTHON), "-S", *arguments], SERVER_CORE, path)
 
 
-def _output(command: list[str], core: int, path: str = "", patience: float = PATIENCE) -> str:
-    variables = environment.variables()
+def _output(command: list[str], core: int, path: str = "", patience: float = PATIENCE, library: str = "") -> str:
+    variables = environment.variables(library)
     if path:
         variables["PYTHONPATH"] += os.pathsep + path
     try:

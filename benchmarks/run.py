@@ -18,7 +18,7 @@ from pathlib import Path
 
 import bar
 import environment
-from candidates import Candidate
+from candidates import COMPILED, Candidate
 from harness import Sample, Settings, Skipped, Workload
 from results import Results
 
@@ -41,6 +41,8 @@ def main() -> None:
     plan = [(workload, candidates) for workload in ALL if (candidates := chosen(workload, options, has_programs))]
     if not plan:
         sys.exit(f"nothing to do; the workloads are: {', '.join(workload.key for workload in ALL)}")
+    if any(candidate.name == COMPILED for _, candidates in plan for candidate in candidates):
+        environment.compile_package()
     whole = not (options.quick or options.only or options.candidates) and options.rounds >= FULL.rounds
     results = measured(plan, settings)
     whole = whole and "Interrupted" not in results.about

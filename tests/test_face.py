@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 
 import eventsock
+from compiled_kit import source_of
 from eventsock import basic
 from programs import ROOT
 
@@ -101,7 +102,7 @@ def _exists(dotted: str) -> bool:
 def _declared(cls: type) -> set[str]:
     """The attributes that a class declares for its instances: annotated, in slots, or set by its methods."""
     ours = [base for base in cls.__mro__ if base.__module__.startswith("eventsock")]
-    assigned = {name for base in ours for name in re.findall(r"^ +self\.(\w+)(?:: [^=\n]+)? = ", inspect.getsource(base), re.MULTILINE)}
+    assigned = {name for base in ours for name in re.findall(r"^ +self\.(\w+)(?:: [^=\n]+)? = ", source_of(base), re.MULTILINE)}
     return assigned | {name for base in ours for name in (*inspect.get_annotations(base), *getattr(base, "__slots__", ()))}
 
 

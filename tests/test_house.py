@@ -17,7 +17,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent / "eventsock"
 
 # From the ground up. Rooms on one floor do not know each other; "" is the face of the whole package.
 _FLOORS = [
-    ["errors"],
+    ["errors", "compiling"],
     ["basic"],
     ["loop"],
     ["tasks"],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from candidates import Candidate, Server, servers
+from candidates import COMPILED, Candidate, Server, servers
 from harness import CPU, RATE, Sample, Settings, Workload, own_load, serving
 
-NAMES = ("C epoll", "bare Python epoll", "eventsock", "eventsock watches", "asyncio Protocol", "uvloop Protocol", "rloop Protocol")
+NAMES = ("C epoll", "bare Python epoll", "eventsock", COMPILED, "eventsock watches")
 
 
 def measure(candidate: Candidate, settings: Settings) -> Sample:
@@ -20,7 +20,7 @@ WORKLOADS = [
         "Echo over UDP",
         "256 B, 50 clients",
         (RATE, CPU),
-        servers(*NAMES, "curio", "trio", "gevent"),
+        servers(*NAMES, "asyncio Protocol", "uvloop Protocol", "rloop Protocol", "curio", "trio", "gevent"),
         measure,
         note="The bare Python server blocks in `recvfrom`, without a poll.",
     )

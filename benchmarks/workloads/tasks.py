@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from candidates import Candidate, Library, libraries
+from candidates import COMPILED, Candidate, Library, libraries
 from harness import BYTES, NS, Sample, Settings, Workload, operation
 
-EVENTSOCK = libraries("eventsock")
+EVENTSOCK = libraries("eventsock", COMPILED)
 
 
 def measure(candidate: Candidate, settings: Settings, name: str, size: int) -> Sample:
@@ -41,7 +41,7 @@ WORKLOADS = [
         for n, who in (
             (1000, libraries()),
             (10_000, libraries()),
-            (100_000, libraries("eventsock", "asyncio", "uvloop", "rloop", "trio", "gevent")),
+            (100_000, libraries("eventsock", COMPILED, "asyncio", "uvloop", "rloop", "trio", "gevent")),
         )
     ),
     _workload("task-memory", "Memory", "per sleeping task", "task_memory", 20_000),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from candidates import Candidate, Library, libraries
+from candidates import COMPILED, Candidate, Library, libraries
 from harness import NS, WALL, Sample, Settings, Workload, operation
 
 
@@ -14,7 +14,7 @@ def measure(candidate: Candidate, settings: Settings, name: str) -> Sample:
 
 
 NO_CURIO = tuple(library for library in libraries() if library.name != "curio")
-LOOPS = libraries("eventsock", "asyncio", "uvloop", "rloop", "gevent")
+LOOPS = libraries("eventsock", COMPILED, "asyncio", "uvloop", "rloop", "gevent")
 
 WORKLOADS = [
     Workload("post", "Posts", "from the loop's thread", (NS,), LOOPS, partial(measure, name="post")),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from candidates import Candidate, Library, libraries
+from candidates import COMPILED, Candidate, Library, libraries
 from harness import NS, Sample, Settings, Workload, operation
 
-LOOPS = libraries("eventsock", "asyncio", "uvloop", "rloop")
+LOOPS = libraries("eventsock", COMPILED, "asyncio", "uvloop", "rloop")
 
 
 def measure(candidate: Candidate, settings: Settings, name: str, size: int) -> Sample:

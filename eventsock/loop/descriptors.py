@@ -47,9 +47,8 @@ def number_of(file: FileLike) -> int:
 
     `SocketError` EBADF, which is also a `ValueError`: closed, or a negative number.
     """
-    if isinstance(file, int) and not isinstance(file, bool):
-        fd = file
-    else:
+    fd: object = file
+    if not isinstance(fd, int) or isinstance(fd, bool):
         fileno = getattr(file, "fileno", None)
         if fileno is None or isinstance(file, type):
             raise TypeError(f"file must be a descriptor number or have fileno(), not {file!r}")

@@ -13,6 +13,7 @@ from functools import partial
 from math import inf
 from typing import Any, Protocol
 
+from ..compiling import mypyc_attr
 from ..errors import LoopStateError, SocketError
 from .book import Book
 from .checks import name_of
@@ -56,12 +57,12 @@ class Resident(Protocol):
     def report(self) -> str: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Engine:
     """What a loop holds, and the turn that serves it."""
 
     # Slots, because a loop has too many attributes for Python to keep them in place: each would be looked up in a dictionary.
     __slots__ = (
-        "__weakref__",
         "_alert",
         "_awake",
         "_bell",

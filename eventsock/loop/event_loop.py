@@ -139,7 +139,7 @@ class EventLoop(Verbs):
         _raise(self._take_error())
 
     def _serve_until_done(self) -> None:
-        depth, thread = self._depth, self._thread
+        depth, thread = self._depth, self._driven_by
         former, hooks = here.loop, sys.get_asyncgen_hooks()
         try:
             self._enter(may_nest=False)
@@ -166,7 +166,7 @@ class EventLoop(Verbs):
                     self._error = _joined(self._error, error)
                 finally:
                     self.running = False
-                    self._thread = thread
+                    self._driven_by = thread
                     here.loop = former
                     if self._throttle is not None and thread is None:
                         self._throttle.end()
@@ -218,15 +218,15 @@ class EventLoop(Verbs):
         with self._lock:
             if self._refusal is not None and not self._closes_later:
                 raise self._refused()
-            if self._thread is not None and self._thread != get_ident():
-                raise LoopStateError(f"{self!r} is driven by thread {self._thread}; thread {get_ident()} must post to it instead")
+            if self._driven_by is not None and self._driven_by != get_ident():
+                raise LoopStateError(f"{self!r} is driven by thread {self._driven_by}; thread {get_ident()} must post to it instead")
             if self.in_turn or (self._depth and not may_nest):
                 raise LoopStateError(
                     f"{self!r} is already running: inside it, start a task with a_sync and await its result, or call a dialog's "
                     "own loop within `with loop.nested():`"
                 )
             claim_thread(self)
-            self._thread = get_ident()
+            self._driven_by = get_ident()
             # From here on `_leave` will be called, so nothing must come in between.
             self._depth += 1
             self.in_turn = True
@@ -289,7 +289,7 @@ class EventLoop(Verbs):
                 return
             self._closed = True
             self._refuse(LoopClosedError("the loop is closed"))
-            self._closes_later = self._stepped and self._thread != get_ident() and _is_alive(self._thread)
+            self._closes_later = self._stepped and self._driven_by != get_ident() and _is_alive(self._driven_by)
             waits = self._depth > 0 or self._closes_later
             if waits:
                 self._stop()
@@ -303,7 +303,7 @@ class EventLoop(Verbs):
 
     def _finish_close(self) -> None:
         """What another thread has left to the next step."""
-        if self._closes_later and self._thread == get_ident() and not self._depth:
+        if self._closes_later and self._driven_by == get_ident() and not self._depth:
             self.step()
 
     def _close_idle(self) -> None:
@@ -482,7 +482,7 @@ class EventLoop(Verbs):
         await. What `quit`, `close` or an error ends inside it also ends the turn outside, once the block is left.
         `LoopStateError`: outside a callback or task, or a task suspended inside the block.
         """
-        if get_ident() != self._thread or not self.in_turn:
+        if get_ident() != self._driven_by or not self.in_turn:
             raise LoopStateError("nested() is for a callback or task of a loop that is being stepped")
         block = self._nest = _Nest(self._depth, self._nest)
         task, self.current = self.current, None

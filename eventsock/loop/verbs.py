@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 
+from ..compiling import Given, mypyc_attr
 from ..errors import LoopStateError, SocketError
 from .checks import checked_callable, checked_seconds, name_of
 from .descriptors import FileLike, number_of
@@ -26,10 +27,23 @@ from .timers import Timeout
 __all__ = ["Verbs"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Verbs(Engine):
     """The verbs that are safe from any thread and from signal handlers, and those that go with them."""
 
-    __slots__ = ("_dropped", "_late", "_lock", "_on_wake", "_signals", "_thread", "_throttle", "_wakeup", "enqueue", "in_turn", "running")
+    __slots__ = (
+        "_driven_by",
+        "_dropped",
+        "_late",
+        "_lock",
+        "_on_wake",
+        "_signals",
+        "_throttle",
+        "_wakeup",
+        "enqueue",
+        "in_turn",
+        "running",
+    )
 
     def __init__(self, poller: Poller, clock: Callable[[], float] | None, debug: bool, throttle: Throttle | None) -> None:
         super().__init__(poller, time.monotonic if clock is None else clock, debug)
@@ -43,7 +57,7 @@ class Verbs(Engine):
         # Whether there may be a `LateWatch` among the posts.
         self._late = False
         # The thread that drives the loop; in_turn: inside a run or a step; running: inside a run.
-        self._thread: int | None = None
+        self._driven_by: int | None = None
         self.in_turn = False
         self.running = False
         self._on_wake: Callable[[], object] | None = None
@@ -69,7 +83,7 @@ class Verbs(Engine):
             self._take_back(action)
         elif not self._awake:
             self.rouse()
-        if self._throttle is not None and self._thread is not None and self._thread != get_ident():
+        if self._throttle is not None and self._driven_by is not None and self._driven_by != get_ident():
             self._throttle.slow_down(len(self._posts))
 
     def _take_back(self, action: Callable[[], object]) -> None:
@@ -104,7 +118,7 @@ class Verbs(Engine):
 
     # Timeouts
 
-    def timeout_post(self, seconds: float, action: Callable[[], object], *, repeat: bool = True) -> Timeout:
+    def timeout_post(self, seconds: Given[float], action: Callable[[], object], *, repeat: Given[bool] = True) -> Timeout:
         """Call `action()` in `seconds` (negative counts as 0; `inf`: never), and again and again until it returns False.
 
         A repeating timeout keeps its schedule; periods that were missed are skipped. `repeat=False`: once. Any thread.
@@ -132,7 +146,7 @@ class Verbs(Engine):
         if timeout.when < self._until:
             self.rouse()
 
-    def timeout_remove(self, timeout: Timeout) -> bool:
+    def timeout_remove(self, timeout: Given[Timeout]) -> bool:
         """Take a timeout back; False when it has fired for the last time or was removed before. Any thread.
 
         `LoopStateError`: it is another loop's. Origin: chez-a-sync `timeout-remove!`.
@@ -235,7 +249,7 @@ class Verbs(Engine):
         if descriptor is not None:
             self.book.discard(descriptor)
 
-    def add_signal_watch(self, signum: int, proc: Callable[[int], object]) -> None:
+    def add_signal_watch(self, signum: Given[int], proc: Callable[[int], object]) -> None:
         """Call `proc(signum)` in the loop at each such signal, until it returns False. It does not keep the loop alive.
 
         Main thread only (`LoopStateError`). `ValueError`: no such signal, or one that cannot be caught. The former handler comes
@@ -245,7 +259,7 @@ class Verbs(Engine):
             raise self._refused()
         self._signals.add(signum, proc)
 
-    def remove_signal_watch(self, signum: int) -> bool:
+    def remove_signal_watch(self, signum: Given[int]) -> bool:
         """Give a signal back to its former handler; False when it is not watched. Main thread."""
         return self._signals.remove(signum)
 
@@ -274,7 +288,7 @@ class Verbs(Engine):
 
     # Staying alive
 
-    def block(self, flag: bool = True) -> None:
+    def block(self, flag: Given[bool] = True) -> None:
         """`True`: `run` waits for work even when nothing is left. `False`: it returns then. Any thread. Origin: `event-loop-block!`."""
         if self._refusal is not None:
             raise self._refused()
@@ -300,7 +314,7 @@ class Verbs(Engine):
     @property
     def thread(self) -> int | None:
         """The identifier of the thread that drives the loop, or None while nobody does."""
-        return self._thread
+        return self._driven_by
 
     def check_thread(self) -> None:
         """`LoopStateError`: the loop refuses work, or it is driven by another thread."""
@@ -309,5 +323,5 @@ class Verbs(Engine):
         self._check_ours()
 
     def _check_ours(self) -> None:
-        if self._thread is not None and self._thread != get_ident():
-            raise LoopStateError(f"{self!r} belongs to thread {self._thread}; thread {get_ident()} must use loop.post()")
+        if self._driven_by is not None and self._driven_by != get_ident():
+            raise LoopStateError(f"{self!r} belongs to thread {self._driven_by}; thread {get_ident()} must use loop.post()")

@@ -10,33 +10,22 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import copy_context
 from threading import get_ident
 from types import GeneratorType
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from ..compiling import mypyc_attr
 from ..errors import Cancelled, LoopStateError
 from ..loop.current import here
 from ..loop.event_loop import EventLoop
+from ..loop.verbs import Verbs
+from .ends import LoopEnded, LoopEnds
 from .states import ENDED, RAW, STRUCK, SUSPENDED, TURN, Wait
 from .telling import Thrower, wrong_yield
-from .waitable import Await
+from .waitable import Await, awaited
 from .where import awaiting, is_running, report
 
-__all__ = ["Driver", "LoopEnded", "LoopEnds"]
+__all__ = ["Driver", "Failure"]
 
-T = TypeVar("T")
-
-Body = Generator[Any, Any, T] | Coroutine[Any, Any, T]
-
-
-class LoopEnded(LoopStateError):  # noqa: N818 - what has happened, as `LoopClosedError`'s kin say it
-    """Raised at an await of a task that is being closed, because its loop has quit or was closed."""
-
-
-class LoopEnds(BaseException):
-    """Raised at the await of a task that is being closed, so that its `finally` blocks run.
-
-    Not `GeneratorExit`: Python hands that to what a generator delegates to by closing it, and an await in a `finally` there would
-    be "generator ignored GeneratorExit" where `LoopEnded` should be. Nor `Cancelled`, which a task may catch and go on.
-    """
+Body = Generator[Any, Any, Any] | Coroutine[Any, Any, Any]
 
 
 class Failure:
@@ -50,11 +39,11 @@ class Failure:
         self.unheard = unheard
 
 
-class Driver(Generic[T]):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Driver:
     """The half of a task that runs: its steps, what strikes it, its end."""
 
     __slots__ = (
-        "__weakref__",
         "_context",
         "_made",
         "_name",
@@ -145,12 +134,12 @@ class Driver(Generic[T]):
                 return made, made.__await__()
             if isinstance(made, Generator):
                 return made, made
-        body = _awaited(made) if isinstance(made, Awaitable) else None
+        body = awaited(made) if isinstance(made, Awaitable) else None
         return body, body
 
     def wake(self, value: object = None) -> None:
         """Continue from the present await, which gives `value`. The loop calls it, or an armed wait does."""
-        loop = self.loop
+        loop: Verbs = self.loop  # whose attributes compiled code finds without a look-up
         former = loop.current
         loop.current = self
         self.waits_for = None
@@ -274,7 +263,7 @@ class Driver(Generic[T]):
             error.add_note(f"in {self}" if self.origin is None else f"in {self}, started at {self.origin}")
         # The frames of the driver tell nothing, and hold the task, which holds the error.
         trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code in _DRIVER:
+        while trace is not None and trace.tb_frame.f_globals["__name__"] in _DRIVER:
             trace = trace.tb_next
         error.__traceback__ = trace
         failure = Failure(error, unheard)
@@ -289,7 +278,7 @@ class Driver(Generic[T]):
                 else:
                     self.loop.fail(error, str(self))
 
-    def _end(self, outcome: T | Failure) -> None:
+    def _end(self, outcome: object) -> None:
         self._made = outcome
         self.waits_for = ENDED
         # Without these a finished task would be a cycle: a bound method holds it, and what it ran may.
@@ -365,7 +354,7 @@ class _Unheard:
 
     __slots__ = ("_task",)
 
-    def __init__(self, task: Driver[Any]) -> None:
+    def __init__(self, task: Driver) -> None:
         self._task = task
 
     def __call__(self) -> None:
@@ -373,15 +362,14 @@ class _Unheard:
         if task.unheard and task.error is not None:
             task.loop.fail(task.error, str(task))
 
-    dropped = __call__
+    def dropped(self) -> None:
+        """The loop ends before that."""
+        self()
 
 
 # How often a body that is being closed may try to wait before it is given up.
 _PATIENCE = 100
 
 
-def _awaited(made: Awaitable[T]) -> Generator[Any, Any, T]:
-    return (yield from made.__await__())
-
-
-_DRIVER = {each.__code__ for each in (Driver.start, Driver.wake, Thrower.__next__, Thrower.send)}
+# Modules and not functions, because what is compiled has no code object.
+_DRIVER = {__name__, Thrower.__module__}

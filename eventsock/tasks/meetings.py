@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Generator
-from functools import partial
 from threading import get_ident
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from ..errors import LoopStateError, MeetingClosed
 from ..loop.event_loop import EventLoop
-from .meeting_operations import Receiving, Sending, sought
+from .alone import Alone
+from .meeting_operations import Receiving, Sending
 from .operations import Choosing, Operation
 from .task import BUDGET, SUSPENDED, TURN, Task, caller_of, current_task, get_current
 from .waitable import DEBUG, Await, waitable
@@ -73,9 +73,9 @@ class Meeting(Generic[T]):
         if self._receivers:
             self._receivers.popitem(False)[0].wake(datum)
             return
-        waiting = task.waits_for = _Alone(task, self)
+        waiting = task.waits_for = Alone(task, self)
         self._senders[waiting] = datum
-        del task  # see `_Alone`
+        del task  # see `Alone`
         yield SUSPENDED
 
     @overload
@@ -98,7 +98,7 @@ class Meeting(Generic[T]):
                 party, datum = self._senders.popitem(False)
                 party.wake()
                 return datum
-            waiting = task.waits_for = _Alone(task, self)
+            waiting = task.waits_for = Alone(task, self)
             self._receivers[waiting] = None
             del task
             yield SUSPENDED
@@ -198,43 +198,6 @@ def _maker(frame: FrameType | None) -> str | None:
     while frame is not None and frame.f_globals.get("__name__") == "typing":
         frame = frame.f_back
     return caller_of(frame)
-
-
-class _Alone:
-    """A task that waits at one meeting and nowhere else; `datum` is what it has received."""
-
-    # `_task` goes when no datum will come: the error that is raised in the waiting frame then makes no cycle through it.
-    __slots__ = ("_meeting", "_task", "datum")
-
-    def __init__(self, task: Task[Any], meeting: Meeting[Any]) -> None:
-        self._task = task
-        self._meeting: Meeting[Any] | None = meeting
-        self.datum: Any
-
-    def wake(self, datum: Any = None) -> None:
-        self._meeting = None
-        self.datum = datum
-        task = self._task
-        task.loop.hand_over(task.wake)
-
-    def fail(self, error: BaseException) -> None:
-        self._meeting = None
-        self._task.loop.soon(partial(self._task.fail, error))
-        del self._task
-
-    def withdraw(self) -> bool:
-        meeting = self._meeting
-        if meeting is None:
-            return False
-        self._meeting = None
-        meeting._senders.pop(self, None)
-        meeting._receivers.pop(self, None)
-        del self._task
-        return True
-
-    def __str__(self) -> str:
-        meeting = self._meeting
-        return "its turn" if meeting is None else sought(meeting, self in meeting._senders)
 
 
 @waitable

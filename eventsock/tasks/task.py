@@ -6,11 +6,12 @@ Knows the driver, which runs it. It must not know what is waited for.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import Cancelled, LoopStateError, TaskCancelled
-from ..loop.current import here
-from .driver import Driver, Failure, LoopEnded, LoopEnds
+from .current import current_task, get_current
+from .driver import Driver, Failure
+from .ends import LoopEnded, LoopEnds
 from .states import BUDGET, ENDED, SUSPENDED, TURN, Wait
 from .waitable import waitable
 from .where import caller_of
@@ -20,27 +21,10 @@ __all__ = ["BUDGET", "SUSPENDED", "TURN", "LoopEnded", "LoopEnds", "Task", "Wait
 T = TypeVar("T")
 
 
-def get_current() -> Task[Any] | None:
-    """The task whose code is running, or None."""
-    # A note on the loop costs a switch a few nanoseconds; a context variable would cost each task two objects of its own.
-    loop = here.loop
-    return None if loop is None else loop.current
-
-
-def current_task(what: str = "an await_ procedure") -> Task[Any]:
-    """The task whose code is running. `LoopStateError`: there is none."""
-    # As `get_current`, without the call: this is asked at nearly every await.
-    loop = here.loop
-    task: Task[Any] | None = None if loop is None else loop.current
-    if task is None or task.waits_for is not None:
-        raise LoopStateError(f"{what} was called outside a task: start one with a_sync(f) or run(f)")
-    return task
-
-
-class Task(Driver[T]):
+class Task(Driver, Generic[T]):
     """A running waitable, as `a_sync` returns it. Its loop holds it until it ends, so nobody else needs to."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def cancel(self, reason: object = None) -> bool:
         """Raise `Cancelled` inside the task at its await, on the loop's next turn; False if it has ended.

@@ -22,7 +22,7 @@ class Thrower:
 
     __slots__ = ("_driver", "_error", "_steps")
 
-    def __init__(self, driver: Driver[Any], error: BaseException | None) -> None:
+    def __init__(self, driver: Driver, error: BaseException | None) -> None:
         self._driver = driver
         self._steps = driver.steps
         self._error = error

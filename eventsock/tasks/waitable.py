@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from ..errors import NotAwaited
 from .where import caller_of, public_name
 
-__all__ = ["Await", "waitable"]
+__all__ = ["Await", "awaited", "waitable"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +29,11 @@ DEBUG = sys.flags.dev_mode or os.environ.get("EVENTSOCK_DEBUG", "") not in ("", 
 
 class Await(Generator[Any, Any, T_co], Awaitable[T_co]):
     """The type of what an `await_…` procedure returns: `yield from` it, or `await` it, once; either gives a `T`."""
+
+
+def awaited(made: Awaitable[T]) -> Generator[Any, Any, T]:
+    """Await it in a generator."""
+    return (yield from made.__await__())
 
 
 def waitable(function: Callable[P, Generator[Any, Any, T]]) -> Callable[P, Await[T]]:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar
 
-from ..loop.checks import checked_seconds
 from ..loop.descriptors import FileLike, Side
-from ..loop.timers import Timeout
+from .sleep import sleep
 from .states import SUSPENDED, TURN
 from .task import Task, current_task
 from .waitable import DEBUG, Await, waitable
@@ -46,48 +45,11 @@ if DEBUG:  # something to see forgotten
     await_yield = _await_yield
 
 
-class _Sleep(Timeout):
-    """Waiting for time: a timeout and a wait in one. Its `action` is the task itself, which saves a method object for each."""
-
-    __slots__ = ("seconds",)
-
-    seconds: float
-
-    def fire(self, action: Task[Any]) -> None:
-        action.wake()
-
-    def withdraw(self) -> bool:
-        task: Task[Any] | None = self.action
-        return task is not None and task.loop.timers.remove(self)
-
-    @property
-    def since(self) -> float:
-        return self.when - max(0.0, self.seconds)
-
-    def __str__(self) -> str:
-        return f"time ({self.seconds} s)"
-
-
-def _sleep(task: Task[Any], seconds: float) -> _Sleep:
-    if seconds.__class__ is not float or seconds != seconds:
-        seconds = checked_seconds(seconds)
-    loop = task.loop
-    sleep = _Sleep()
-    sleep.when = loop.time() + (seconds if seconds > 0.0 else 0.0)
-    sleep.action = task
-    sleep.interval = None
-    sleep.seconds = seconds
-    loop.timers.incoming.append(sleep)
-    if not loop.in_turn:
-        loop.rouse()
-    return sleep
-
-
 @waitable
 def await_sleep(seconds: float) -> Generator[Any, Any, None]:
     """Suspend for `seconds` (negative counts as 0; `inf`: until cancelled). `ValueError`: NaN. Origin: chez-a-sync `await-sleep!`."""
     task = current_task("await_sleep()")
-    task.waits_for = _sleep(task, seconds)
+    task.waits_for = sleep(task, seconds)
     # A frame that holds the task would make a cycle of it and a cancellation that is raised here.
     del task
     yield SUSPENDED

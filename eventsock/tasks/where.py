@@ -55,7 +55,7 @@ def public_name(name: str) -> str:
     return head + dot + tail.lstrip("_")
 
 
-def report(task: Driver[Any]) -> str:
+def report(task: Driver) -> str:
     """Several lines: what the task waits for and for how long, where it was started, and each link of its chain."""
     lines = [f"{task} {_state(task)}"]
     if task.origin is not None:
@@ -66,7 +66,7 @@ def report(task: Driver[Any]) -> str:
     return "\n".join(lines)
 
 
-def _state(task: Driver[Any]) -> str:
+def _state(task: Driver) -> str:
     wait = task.waits_for
     if task.done:
         return "has ended"
@@ -115,7 +115,7 @@ def _held(opaque: object) -> object:
     return next(links, None)
 
 
-def _stack(task: Driver[Any]) -> list[FrameType]:
+def _stack(task: Driver) -> list[FrameType]:
     """The frames of a running body, the outermost first: those its thread has on top of it."""
     body: Any = task.body
     bottom = body.cr_frame if type(body) is CoroutineType else getattr(body, "gi_frame", None)

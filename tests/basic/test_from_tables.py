@@ -19,10 +19,12 @@ import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType, MethodDescriptorType
 
 import pytest
 
 import eventsock
+from compiled_kit import source_of
 from eventsock import basic, embed
 
 _PAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "from"
@@ -216,12 +218,12 @@ def _attribute(base: object, name: str) -> object:
     if _is_set_by_its_methods(base.of, name):
         return _UNKNOWN
     found = inspect.getattr_static(base.of, name)
-    return _Method(found) if inspect.isfunction(found) else _UNKNOWN
+    return _Method(found) if isinstance(found, (FunctionType, MethodDescriptorType)) else _UNKNOWN
 
 
 def _is_set_by_its_methods(cls: type, name: str) -> bool:
     ours = [base for base in cls.__mro__ if base.__module__.startswith("eventsock")]
-    return any(f"        self.{name}: " in inspect.getsource(base) for base in ours)
+    return any(f"        self.{name}: " in source_of(base) for base in ours)
 
 
 def _called(call: ast.Call, bound: set[str]) -> object:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from compiled_kit import by_replacing
 from eventsock import EventLoop, LoopClosedError, LoopStateError, Meeting, a_sync
 from loop_kit import MakeLoop, Noted, after, chain, in_thread, until
 from programs import ROOT
@@ -600,6 +601,7 @@ class _HandledWithin:
         return held
 
 
+@by_replacing
 @pytest.mark.parametrize("then", ["nothing", "removed in the handler", "removed afterwards", "replaced afterwards", "quit"])
 def test_watch_of_a_signal_handler_that_interrupts_the_same_verb_keeps_its_place(
     then: str, loop: EventLoop, pair: Pair, monkeypatch: pytest.MonkeyPatch

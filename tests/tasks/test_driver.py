@@ -367,13 +367,13 @@ def test_a_body_that_will_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -
             except BaseException:
                 pass
 
+    # Python tries once more to close it, and complains.
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: complaints.append(str(told.exc_value)))
     with EventLoop() as loop:
         a_sync(stubborn, loop=loop)
         loop.post(loop.quit)
         with pytest.raises(RuntimeError, match="goes on waiting although its loop has ended"):
             loop.run()
-    # Python tries once more to close it, and complains.
-    monkeypatch.setattr(sys, "unraisablehook", lambda told: complaints.append(str(told.exc_value)))
     gc.collect()
     assert complaints == ["generator ignored GeneratorExit"]
 

@@ -900,4 +900,4 @@ def test_exchanges_make_no_garbage() -> None:
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
-    assert [name for name in found if name in ("Arm", "Choosing", "_Alone", "Receiving", "Sending", "Task", "generator")] == []
+    assert [name for name in found if name in ("Arm", "Choosing", "Alone", "Receiving", "Sending", "Task", "generator")] == []
