@@ -125,7 +125,7 @@ def test_qt_window(start: Start, start_program: StartProgram, host: str, binding
     _must_have(host, "")
     server = start_program("-m", "eventsock", "echo", "--port", "0")
     port = _port(server)
-    window = start(host, "qt_window.py", "--port", str(port), "--qt", binding, "--retry-after", "0.5")
+    window = start(host, "qt_window.py", "--port", str(port), "--qt", binding, "--retry-after", "2")
     ends = [_line(window).split()[-1] for _ in range(4)]
     assert {"ms", "s"} == set(ends)
     server.terminate()
