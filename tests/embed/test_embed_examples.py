@@ -6,7 +6,6 @@ Knows the examples from outside, as programs.
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from contextlib import ExitStack
 import pytest
 
 from display import INSTALL, command, environment, screen
-from programs import ROOT, StartProgram
+from programs import ROOT, StartProgram, complaints
 
 Program = subprocess.Popen[str]
 Start = Callable[..., Program]
@@ -85,9 +84,7 @@ def _port(program: Program) -> int:
 def _ends_well(program: Program) -> None:
     program.send_signal(signal.SIGTERM)
     _, errors = program.communicate(timeout=20)
-    # In development mode asyncio tells of each callback that a busy machine has held up.
-    told = [line for line in errors.splitlines() if not re.match(r"Executing <.* took [0-9.]+ seconds", line)]
-    assert (program.returncode, told) == (0, [])
+    assert (program.returncode, complaints(errors)) == (0, "")
 
 
 def test_tk_chat(start: Start) -> None:

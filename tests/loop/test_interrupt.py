@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from eventsock import EventLoop, a_sync, await_sleep
-from loop_kit import MakeLoop, Noted, after, in_thread
+from loop_kit import MakeLoop, Noted, after, chain, in_thread
 from programs import StartProgram
 
 Steps = Generator[Any, Any, None]
@@ -55,8 +55,9 @@ def test_second_ctrl_c_is_raised_at_once(loop: EventLoop) -> None:
 
 def test_ctrl_c_ends_a_sleep(loop: EventLoop) -> None:
     loop.block()
-    started = time.monotonic()
-    with in_thread(after(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(KeyboardInterrupt):
+    started, runs = time.monotonic(), threading.Event()
+    loop.post(runs.set)
+    with in_thread(chain(runs.wait, after(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)))), pytest.raises(KeyboardInterrupt):
         loop.run()
     assert time.monotonic() - started < 10
     loop.block(False)
