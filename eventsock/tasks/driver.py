@@ -97,7 +97,7 @@ class Driver:
             if isinstance(error, StopIteration):  # as PEP 479 has it for generators
                 error, error.__cause__ = RuntimeError(f"{self} raised StopIteration"), error
             self._failed(error, True)
-            del self  # see `_wake`
+            del self  # see `wake`
             return
         body = steps = made
         if type(made) is not GeneratorType:

@@ -88,6 +88,7 @@ class Task(Driver, Generic[T]):
             self.watch(wait)
             del me, wait
             yield SUSPENDED
+        # As `result`, without the call: most tasks end well, and it is a twenty-fifth of what such a task costs.
         outcome = self._made
         if not isinstance(outcome, Failure):
             return outcome  # type: ignore[no-any-return]
